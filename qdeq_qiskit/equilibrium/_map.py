@@ -1,0 +1,160 @@
+"""The map whose fixed point is sought: w ↦ f(w), for one batch, everything else bound.
+
+Solvers and adjoints see nothing but this interface, so a quantum circuit, a classical network and a closed
+form are solved and differentiated by the same code.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MapCost:
+    """What one sample costs on a machine that only evaluates circuits; all zero for a map in closed form.
+
+    Attributes:
+        circuits_per_value: circuits for one f(w) of one sample.
+        circuits_per_jacobian: further circuits for ∂f/∂w of one sample, f(w) being known.
+        shots_per_circuit: shots spent on each circuit; 0 if the circuit is evaluated exactly.
+    """
+
+    circuits_per_value: int = 0
+    circuits_per_jacobian: int = 0
+    shots_per_circuit: int = 0
+
+
+class FixedPointMap(ABC):
+    """One batch's map w ↦ f(w), row by row: sample b of the result depends on sample b of w alone.
+
+    Shapes: B samples, n state entries, d features per sample. A map is immutable; `select`, `with_inputs` and
+    `frozen` return new ones.
+    """
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors beside w that f depends on and that gradients flow to (features, weights, operators)."""
+
+    @abstractmethod
+    def with_inputs(self, inputs: tuple[Tensor, ...]) -> Self:
+        """The same map at other `inputs` (same order and shapes); how autograd puts saved tensors back."""
+
+    @abstractmethod
+    def select(self, rows: Tensor) -> FixedPointMap:
+        """The map of the samples `rows` (1-D integer tensor) only."""
+
+    @abstractmethod
+    def value(self, w: Tensor) -> Tensor:
+        """f(w), (B, n); differentiable in w and in `inputs` where grad mode is on."""
+
+    @abstractmethod
+    def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """f(w), (B, n), and J[b, k, l] = ∂f_k/∂w_l, (B, n, n); differentiable where grad mode is on."""
+
+    @property
+    def cost(self) -> MapCost:
+        """Circuits and shots of one sample's evaluation."""
+        return MapCost()
+
+    def frozen(self) -> FixedPointMap:
+        """The map to solve with: no gradients are recorded, and whatever can be precomputed once per batch is."""
+        return self.with_inputs(tuple(tensor.detach() for tensor in self.inputs))
+
+    def unlifted_jacobian(self, w: Tensor) -> Tensor:
+        """∂q/∂v at v = R w + x, (B, n, d), where f(w) = q(R w + x); without a lift, ∂f/∂w itself.
+
+        Wanted by the paper's full Jacobian penalty alone.
+        """
+        return self.value_and_jacobian(w)[1]
+
+    def vjp(self, w: Tensor, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        """cotangentᵀ ∂f/∂input for each of `inputs`, at fixed w; None for an input that needs no gradient.
+
+        Args:
+            w: the state, (B, n).
+            cotangent: (B, n).
+        """
+        wanted = [tensor.requires_grad for tensor in self.inputs]
+        leaves = tuple(tensor.detach().requires_grad_(need) for tensor, need in zip(self.inputs, wanted, strict=True))
+        with torch.enable_grad():
+            value = self.with_inputs(leaves).value(w.detach())
+        targets = [leaf for leaf in leaves if leaf.requires_grad]
+        if not targets:
+            return (None,) * len(leaves)
+        grads = iter(torch.autograd.grad(value, targets, cotangent, allow_unused=True))
+        return tuple(next(grads) if need else None for need in wanted)
+
+
+class Bindable(ABC):
+    """A layer that knows a better map for a batch than calling itself: operators built once, closed-form Jacobians."""
+
+    @abstractmethod
+    def bind(self, x: Tensor, lift: Tensor) -> FixedPointMap:
+        """The map w ↦ q(R w + x) of one batch.
+
+        Args:
+            x: features, (B, d).
+            lift: R, (d, n).
+        """
+
+
+class FunctionMap(FixedPointMap):
+    """f given as a torch function; its Jacobian is taken by autograd, one backward pass per state entry.
+
+    Args:
+        function: `function(w, *inputs)` → (B, n), row by row.
+        inputs: tensors that the function is called with. `batched` of them, the first ones, carry a sample
+            axis; the others (weights) are shared by all samples.
+        batched: how many of `inputs` have a leading sample axis.
+        cost: circuits of one sample's evaluation, where the function runs circuits.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        inputs: tuple[Tensor, ...],
+        *,
+        batched: int,
+        cost: MapCost | None = None,
+    ) -> None:
+        self._function = function
+        self._inputs = inputs
+        self._batched = batched
+        self._cost = cost or MapCost()
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self._inputs
+
+    @property
+    def cost(self) -> MapCost:
+        return self._cost
+
+    def with_inputs(self, inputs: tuple[Tensor, ...]) -> FunctionMap:
+        return FunctionMap(self._function, inputs, batched=self._batched, cost=self._cost)
+
+    def select(self, rows: Tensor) -> FunctionMap:
+        chosen = tuple(tensor.index_select(0, rows) for tensor in self._inputs[: self._batched])
+        return self.with_inputs(chosen + self._inputs[self._batched :])
+
+    def value(self, w: Tensor) -> Tensor:
+        return self._function(w, *self._inputs)
+
+    def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        create_graph = torch.is_grad_enabled()
+        with torch.enable_grad():
+            point = w if w.requires_grad else w.detach().requires_grad_()
+            value = self.value(point)
+            rows = [
+                torch.autograd.grad(value[:, k].sum(), point, create_graph=create_graph, retain_graph=True)[0]
+                for k in range(value.shape[1])
+            ]
+            jacobian = torch.stack(rows, dim=1)
+        return (value, jacobian) if create_graph else (value.detach(), jacobian.detach())
