@@ -1,0 +1,199 @@
+r"""Circuits as the exact engines read them: fixed unitaries, and rotations with one free angle each.
+
+Every parameterised gate occurrence becomes a *slot* of its own, \(U = \exp(-i φ H / 2)\) with a generator H whose
+eigenvalues are −1, 0 and 1, so that
+
+.. math:: U(φ) = (1 - H^2) + \cos(φ/2)\, H^2 - i \sin(φ/2)\, H .
+
+The angles φ are torch functions of the circuit's parameters, so expressions such as 2·θ or (π − x₀)(π − x₁) are
+differentiated by autograd, and no engine ever binds an expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import torch
+from qiskit import QuantumCircuit, transpile
+from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.quantum_info import Operator
+from torch import Tensor
+
+PAULIS = {
+    "i": np.eye(2, dtype=complex),
+    "x": np.array([[0, 1], [1, 0]], dtype=complex),
+    "y": np.array([[0, -1j], [1j, 0]]),
+    "z": np.diag([1.0 + 0j, -1.0]),
+}
+
+# Qiskit's rzx(θ) = exp(−iθ/2 Z⊗X) acts with Z on its first qubit; a controlled rotation's generator is |1⟩⟨1| ⊗ P.
+_PAULI_ROTATIONS = {"rx": "x", "ry": "y", "rz": "z", "rxx": "xx", "ryy": "yy", "rzz": "zz", "rzx": "zx"}
+_CONTROLLED_ROTATIONS = {"crx": "x", "cry": "y", "crz": "z"}
+# A phase gate is an RZ up to a global phase, which no expectation value sees.
+_RENAMED = {"p": "rz", "u1": "rz"}
+_FIXED_BASIS = ["id", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg", "cx", "cy", "cz", "swap"]
+_BASIS = [*_PAULI_ROTATIONS, *_CONTROLLED_ROTATIONS, *_FIXED_BASIS]
+
+
+@cache
+def generator(name: str) -> np.ndarray:
+    """H of the rotation `name`, wires in the order of the gate's qubits, the first one most significant.
+
+    Raises:
+        KeyError: `name` is not a rotation that programs use.
+    """
+    if name in _CONTROLLED_ROTATIONS:
+        return np.kron(np.diag([0.0, 1.0]), PAULIS[_CONTROLLED_ROTATIONS[name]])
+    matrix = np.eye(1)
+    for pauli in _PAULI_ROTATIONS[name]:
+        matrix = np.kron(matrix, PAULIS[pauli])
+    return matrix
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One unitary on some wires; `wires[0]` is the most significant factor of its matrix.
+
+    Attributes:
+        name: gate name, as in Qiskit.
+        wires: the wires it acts on.
+        slot: index of its angle, for a rotation; None for a fixed unitary.
+        matrix: the fixed unitary, or None for a rotation.
+    """
+
+    name: str
+    wires: tuple[int, ...]
+    slot: int | None = None
+    matrix: np.ndarray | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class AngleMap:
+    """The angles φ (one a slot) as a torch function of the values of `parameters`.
+
+    Attributes:
+        parameters: in the order of the values' last axis, P of them.
+        expressions: one a slot, each in some of `parameters`.
+    """
+
+    parameters: tuple[Parameter, ...]
+    expressions: tuple[ParameterExpression, ...]
+
+    @property
+    def plain_indices(self) -> list[int] | None:
+        """For each slot the parameter that it is, or None if any slot is an expression of parameters."""
+        position = {parameter: index for index, parameter in enumerate(self.parameters)}
+        indices = [position.get(expression) for expression in self.expressions]
+        return None if any(index is None for index in indices) else indices  # type: ignore[return-value]
+
+    def compile(self) -> Callable[[Tensor], Tensor]:
+        """A differentiable function from parameter values, (..., P), to angles, (..., G)."""
+        plain = self.plain_indices
+        if plain == list(range(len(self.parameters))):
+            return lambda values: values
+        if plain is not None:
+            index = torch.tensor(plain, dtype=torch.long)
+            return lambda values: values.index_select(-1, index.to(values.device))
+        functions = [_torch_function(expression, self.parameters) for expression in self.expressions]
+        return lambda values: torch.stack([function(values) for function in functions], dim=-1)
+
+
+@dataclass(frozen=True)
+class GateProgram:
+    """A circuit on `num_qubits` wires: `operations` in the order they act, angles given by `angle_map`."""
+
+    num_qubits: int
+    operations: tuple[Operation, ...]
+    angle_map: AngleMap
+
+    @property
+    def num_slots(self) -> int:
+        """Number of parameterised gate occurrences, G."""
+        return len(self.angle_map.expressions)
+
+    @property
+    def slots(self) -> list[Operation]:
+        """The parameterised operations, in the order of their slots."""
+        return [operation for operation in self.operations if operation.slot is not None]
+
+
+def program_of(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> GateProgram:
+    """Translates a circuit.
+
+    Args:
+        circuit: unitary gates, parameterised or not; barriers are dropped, the global phase is ignored.
+        parameters: all of the circuit's parameters, in the order in which values will be given.
+
+    Raises:
+        ValueError: the circuit measures, resets or branches, or has a parameter that is not in `parameters`.
+    """
+    missing = [parameter.name for parameter in circuit.parameters if parameter not in set(parameters)]
+    if missing:
+        raise ValueError(
+            f"circuit {circuit.name!r} has parameters {missing} that are neither inputs nor weights; "
+            "name each of them in input_params or weight_params"
+        )
+    operations: list[Operation] = []
+    expressions: list[ParameterExpression] = []
+    for name, angle, qubits, gate in _instructions(_in_basis(circuit)):
+        if angle is None:
+            # Qiskit's matrices count the first qubit as the least significant one.
+            operations.append(Operation(name, tuple(reversed(qubits)), matrix=Operator(gate).data))
+        else:
+            operations.append(Operation(name, qubits, slot=len(expressions)))
+            expressions.append(angle)
+    return GateProgram(circuit.num_qubits, tuple(operations), AngleMap(tuple(parameters), tuple(expressions)))
+
+
+def _instructions(circuit: QuantumCircuit):  # type: ignore[no-untyped-def]
+    """(name, angle or None, qubit indices, gate) of every instruction but barriers."""
+    for instruction in circuit.data:
+        gate = instruction.operation
+        name = _RENAMED.get(gate.name, gate.name)
+        if name == "barrier":
+            continue
+        qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
+        yield name, _angle_of(gate), qubits, gate
+
+
+def _angle_of(gate) -> ParameterExpression | None:  # type: ignore[no-untyped-def]
+    free = [value for value in gate.params if isinstance(value, ParameterExpression) and value.parameters]
+    return free[0] if free else None
+
+
+def _in_basis(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit with every parameterised gate a rotation that has a generator here."""
+    native = {*_PAULI_ROTATIONS, *_CONTROLLED_ROTATIONS}
+    translate = False
+    for name, angle, _, gate in _instructions(circuit):
+        if not hasattr(gate, "to_matrix") or getattr(gate, "condition", None) is not None:
+            raise ValueError(
+                f"circuit {circuit.name!r} has a {gate.name!r}, which is not a unitary gate; "
+                "exact backends take circuits without measurements, resets and classical control"
+            )
+        open_control = getattr(gate, "ctrl_state", None) not in (None, 2 ** getattr(gate, "num_ctrl_qubits", 0) - 1)
+        translate |= angle is not None and (name not in native or open_control)
+    if not translate:
+        return circuit
+    return transpile(circuit, basis_gates=_BASIS, optimization_level=0)
+
+
+def _torch_function(expression: ParameterExpression, parameters: tuple[Parameter, ...]) -> Callable[[Tensor], Tensor]:
+    """The expression as a torch function of parameter values (..., P)."""
+    import sympy
+
+    own = sorted(expression.parameters, key=lambda parameter: parameters.index(parameter))
+    index = [parameters.index(parameter) for parameter in own]
+    symbols = [parameter.sympify() for parameter in own]
+    function = sympy.lambdify(symbols, expression.sympify(), modules=[_TORCH_NAMES])
+    return lambda values: function(*(values[..., i] for i in index))
+
+
+_TORCH_NAMES = {
+    **{name: getattr(torch, name) for name in ("sin", "cos", "tan", "exp", "log", "asin", "acos", "atan", "sign")},
+    "Abs": torch.abs,
+    "pi": float(np.pi),
+}
