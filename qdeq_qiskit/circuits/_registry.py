@@ -1,0 +1,52 @@
+"""How a new encoder, ansatz or readout joins by being one new file: its folder is read, its recipe class found."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+Recipe = TypeVar("Recipe", bound=BaseModel)
+
+
+def recipe_kinds(package: str, path: Iterable[str], base: type[Recipe]) -> dict[str, type[Recipe]]:
+    """The recipe classes of a folder, by their `kind`.
+
+    Every public module of the folder is imported; every final subclass of `base` that it defines is taken. The order
+    is that of the file names, then of the definitions, so error messages and schemas do not depend on the machine.
+
+    Args:
+        package: name of the folder's package.
+        path: the package's `__path__`.
+        base: what the recipe classes derive from. Each has a field `kind: Literal["name"] = "name"`.
+
+    Raises:
+        TypeError: if two classes claim one kind.
+    """
+    kinds: dict[str, type[Recipe]] = {}
+    names = sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+    for name in names:
+        module = importlib.import_module(f"{package}.{name}")
+        for member in list(vars(module).values()):
+            if not (isinstance(member, type) and issubclass(member, base)):
+                continue
+            if inspect.isabstract(member) or member.__module__ != module.__name__:
+                continue
+            kind = member.model_fields["kind"].default
+            if kind in kinds:
+                raise TypeError(f"{member.__module__}.{member.__name__}: kind {kind!r} is taken by {kinds[kind]}")
+            kinds[kind] = member
+    return kinds
+
+
+def unknown_name(what: str, value: object, valid: Iterable[str]) -> str:
+    """An error message for a name that is not one of `valid`, with the nearest one if there is one."""
+    valid = list(valid)
+    near = get_close_matches(str(value).lower(), valid, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{what}: {value!r} is not one of {', '.join(map(repr, valid))}{hint}"

@@ -1,0 +1,32 @@
+"""Qiskit's `efficient_su2`: layers of single-qubit rotations and CX."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, final
+
+from pydantic import Field
+from qiskit.circuit.library import efficient_su2
+
+from ._ansatz import Ansatz, AnsatzRecipe
+
+
+@final
+class EfficientSU2Recipe(AnsatzRecipe):
+    """Qiskit's `efficient_su2`: layers of single-qubit rotations and CX; see its documentation for the options."""
+
+    kind: Literal["efficient_su2"] = "efficient_su2"
+    reps: Annotated[int, Field(ge=0)] = Field(default=3, description="Repetitions of rotations and entanglement.")
+    entanglement: Literal["full", "linear", "reverse_linear", "pairwise", "circular", "sca"] = Field(
+        default="reverse_linear", description="Which wires the CX gates join."
+    )
+    su2_gates: Annotated[tuple[Literal["rx", "ry", "rz", "x", "y", "z", "h", "s", "sx"], ...], Field(min_length=1)] = (
+        Field(default=("ry", "rz"), description="The gates of each rotation layer, in order.")
+    )
+
+    def build(self, num_qubits: int) -> Ansatz:
+        circuit = efficient_su2(
+            num_qubits, su2_gates=list(self.su2_gates), entanglement=self.entanglement, reps=self.reps
+        )
+        if circuit.num_parameters == 0:
+            raise ValueError(f"efficient_su2: su2_gates {list(self.su2_gates)} leave nothing to train; add a rotation")
+        return Ansatz(circuit)
