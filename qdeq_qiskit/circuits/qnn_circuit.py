@@ -250,7 +250,8 @@ def _not_unitary(operation: Any) -> str | None:
     if isinstance(operation, Gate | Barrier):
         return None
     # A whole circuit wrapped into one instruction (Qiskit's RealAmplitudes class, say) is as good as its contents.
-    if isinstance(operation, Instruction) and not isinstance(operation, ControlFlowOp) and operation.definition:
+    wrapped = isinstance(operation, Instruction) and not isinstance(operation, ControlFlowOp)
+    if wrapped and operation.definition is not None:
         return next(filter(None, (_not_unitary(inner.operation) for inner in operation.definition.data)), None)
     return operation.name
 

@@ -19,8 +19,8 @@ class EfficientSU2Recipe(AnsatzRecipe):
     entanglement: Literal["full", "linear", "reverse_linear", "pairwise", "circular", "sca"] = Field(
         default="reverse_linear", description="Which wires the CX gates join."
     )
-    su2_gates: Annotated[tuple[Literal["rx", "ry", "rz", "x", "y", "z", "h", "s", "sx"], ...], Field(min_length=1)] = (
-        Field(default=("ry", "rz"), description="The gates of each rotation layer, in order.")
+    su2_gates: tuple[Literal["rx", "ry", "rz", "x", "y", "z", "h", "s", "sx"], ...] = Field(
+        default=("ry", "rz"), description="The gates of each rotation layer, in order."
     )
 
     def build(self, num_qubits: int) -> Ansatz:
