@@ -59,13 +59,6 @@ def every_gate_circuit(name: str) -> QuantumCircuit:
     return circuit
 
 
-ROTATIONS = ("rx", "ry", "rz", "rxx", "ryy", "rzz", "rzx", "crx", "cry", "crz")
-
-
-def test_the_gate_names_tested_here_are_all_that_programs_use() -> None:
-    assert {name for name in programs._BASIS if name in ROTATIONS} == set(ROTATIONS)
-
-
 @pytest.mark.parametrize("name", programs._BASIS)
 def test_every_gate_of_programs_gives_the_columns_of_the_reference(name: str) -> None:
     circuit = every_gate_circuit(name)
