@@ -152,8 +152,12 @@ class FunctionMap(FixedPointMap):
         with torch.enable_grad():
             point = w if w.requires_grad else w.detach().requires_grad_()
             value = self.value(point)
+            if not value.requires_grad:  # f does not depend on w
+                return value, value.new_zeros(*value.shape, w.shape[1])
             rows = [
-                torch.autograd.grad(value[:, k].sum(), point, create_graph=create_graph, retain_graph=True)[0]
+                torch.autograd.grad(
+                    value[:, k].sum(), point, create_graph=create_graph, retain_graph=True, materialize_grads=True
+                )[0]
                 for k in range(value.shape[1])
             ]
             jacobian = torch.stack(rows, dim=1)

@@ -1,0 +1,54 @@
+"""Fixed points of any batched map: solvers, adjoints, Jacobian penalties, and the torch module that joins them.
+
+Nothing here knows of circuits: a map is anything that evaluates f(w) for a batch, and its Jacobian.
+"""
+
+from ._lift import nearest_lift
+from ._map import Bindable, FixedPointMap, FunctionMap, MapCost
+from ._module import Equilibrium, NotConvergedError, NotConvergedWarning
+from ._reason import Reason
+from ._solution import Solution, spectral_radius
+from ._solve import Root, solve
+from .adjoints import ADJOINTS, Adjoint, make_adjoint
+from .adjoints.implicit import ImplicitAdjoint
+from .adjoints.jfb import JFB
+from .adjoints.unrolled import Unrolled
+from .penalties import PENALTIES, JacobianPenalty, make_penalty
+from .penalties.full import FullJacobianPenalty
+from .penalties.reduced import ReducedJacobianPenalty
+from .solvers import SOLVERS, Evaluation, Solver, make_solver
+from .solvers.newton import Newton
+from .solvers.picard import Picard
+
+__all__ = [
+    "ADJOINTS",
+    "JFB",
+    "PENALTIES",
+    "SOLVERS",
+    "Adjoint",
+    "Bindable",
+    "Equilibrium",
+    "Evaluation",
+    "FixedPointMap",
+    "FullJacobianPenalty",
+    "FunctionMap",
+    "ImplicitAdjoint",
+    "JacobianPenalty",
+    "MapCost",
+    "Newton",
+    "NotConvergedError",
+    "NotConvergedWarning",
+    "Picard",
+    "Reason",
+    "ReducedJacobianPenalty",
+    "Root",
+    "Solution",
+    "Solver",
+    "Unrolled",
+    "make_adjoint",
+    "make_penalty",
+    "make_solver",
+    "nearest_lift",
+    "solve",
+    "spectral_radius",
+]

@@ -1,0 +1,45 @@
+"""Why the search for a sample's fixed point ended."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Reason(IntEnum):
+    """Why the search for a sample's fixed point ended; `str(reason)` says what can be done about it.
+
+    The integer values are the codes in `Solution.reason`.
+    """
+
+    sentence: str
+
+    def __new__(cls, code: int, sentence: str) -> Reason:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.sentence = sentence
+        return member
+
+    CONVERGED = 0, "The relative residual is within the tolerance; nothing needs to be done."
+    MAX_ITERATIONS = (
+        1,
+        "The iterations ran out before the relative residual reached the tolerance; the best iterate is returned. "
+        "Raise max_iterations, loosen the tolerance, use the solver 'newton', or train with a Jacobian penalty.",
+    )
+    DIVERGED = (
+        2,
+        "The iterates became infinite or NaN; the best finite one is returned. "
+        "Use the solver 'newton', or a damped one such as 'krasnoselskii_mann', or start from another w0.",
+    )
+    NOT_FINITE = (
+        3,
+        "The layer gave no finite value even at the starting point, which is returned. "
+        "Look for NaN or infinite entries in this sample's features, in w0 and in the weights.",
+    )
+    NOT_SOUGHT = (
+        4,
+        "No fixed point was sought, the layer was applied a fixed number of times. "
+        "Use mode='implicit', or wait for the end of the warm-up, if an equilibrium is wanted.",
+    )
+
+    def __str__(self) -> str:
+        return self.sentence

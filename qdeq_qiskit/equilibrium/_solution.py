@@ -1,0 +1,90 @@
+"""What a solved batch hands to the rest of the model, and to whoever wants to know how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._reason import Reason
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The equilibria of a batch, how they were found, and at what price; B samples, n state entries, d features.
+
+    Attributes:
+        value: w*, (B, n), with its gradient. The best finite iterate where a sample did not converge.
+        state: z* = R w*, (B, d), with its gradient; w* itself without a lift.
+        residual: ‖f(w*) − w*‖₂, (B,); NaN in direct mode, where it is not measured.
+        relative_residual: the same divided by ‖f(w*)‖₂, (B,).
+        iterations: solver steps, or layers in direct mode, (B,).
+        evaluations: evaluations of f, (B,).
+        jacobian_evaluations: evaluations of ∂f/∂w, those for the adjoint and the penalty included, (B,).
+        converged: whether the relative residual is within the solver's tolerance, (B,); False in direct mode.
+        reason: codes of `Reason`, (B,).
+        trace: relative residuals (B,) at each evaluation, if `Equilibrium.trace` is set. A sample that is no longer
+            evaluated keeps its last one.
+        jacobian: ∂f/∂w at w*, (B, n, n), without a gradient, if it was computed.
+        penalty: the Jacobian penalty, a scalar with its gradient; None without a penalty, in direct mode, and where
+            grad mode is off.
+        circuits: circuits run for all samples; those that a backward pass will need are not among them.
+        shots: shots spent on them.
+        solver: kind of the solver that ran, "none" in direct mode.
+        adjoint: kind of the adjoint that gives `value` its gradient; "autograd" in direct mode, "none" where grad
+            mode is off.
+        mode: "implicit" or "direct".
+    """
+
+    value: Tensor
+    state: Tensor
+    residual: Tensor
+    relative_residual: Tensor
+    iterations: Tensor
+    evaluations: Tensor
+    jacobian_evaluations: Tensor
+    converged: Tensor
+    reason: Tensor
+    trace: list[Tensor] | None
+    jacobian: Tensor | None
+    penalty: Tensor | None
+    circuits: int
+    shots: int
+    solver: str
+    adjoint: str
+    mode: str
+
+    def reason_counts(self) -> dict[Reason, int]:
+        """How many samples ended for each reason that occurred."""
+        counts = torch.bincount(self.reason, minlength=len(Reason)).tolist()
+        return {reason: counts[reason] for reason in Reason if counts[reason]}
+
+    def __str__(self) -> str:
+        samples = len(self.value)
+        counts = ", ".join(f"{count} {reason.name.lower()}" for reason, count in self.reason_counts().items())
+        if not samples:
+            return f"Solution({self.mode}, no samples)"
+        return (
+            f"Solution({self.mode}, solver {self.solver}, adjoint {self.adjoint}, {samples} samples: {counts}; median "
+            f"relative residual {float(self.relative_residual.median()):.1e}, "
+            f"{float(self.iterations.double().mean()):.1f} iterations on average, "
+            f"{self.circuits} circuits, {self.shots} shots)"
+        )
+
+
+def spectral_radius(jacobian: Tensor) -> Tensor:
+    """The largest |eigenvalue| of each sample's Jacobian; plain iteration converges near w* if it is below 1.
+
+    From the dense matrix: a power iteration would report 0 for a rotation.
+
+    Args:
+        jacobian: (B, n, n).
+
+    Returns:
+        (B,); NaN where the Jacobian is not finite.
+    """
+    jacobian = jacobian.detach()
+    finite = jacobian.isfinite().all(dim=2).all(dim=1)
+    radius = torch.linalg.eigvals(torch.where(finite[:, None, None], jacobian, 0)).abs().amax(dim=1)
+    return torch.where(finite, radius, torch.nan)

@@ -1,0 +1,31 @@
+"""What a Jacobian penalty is: a number that is small where f contracts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from .._map import FixedPointMap
+
+
+class JacobianPenalty(ABC):
+    """A differentiable measure of ∂f/∂w at the (detached) fixed points; concrete penalties are frozen dataclasses.
+
+    Attributes:
+        kind: the name in recipes.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor, lift: Tensor | None) -> Tensor:
+        """The penalty of a batch, a scalar, to be weighted and added to the loss.
+
+        Args:
+            fixed_point_map: the map, not frozen.
+            w: its fixed points, (B, n), without a gradient.
+            jacobian: ∂f/∂w there, (B, n, n), differentiable in the map's inputs.
+            lift: R, (d, n), or None where the state is not lifted.
+        """

@@ -1,0 +1,63 @@
+"""What a solver is: a rule for the next iterate; everything else of a solve is in the driver."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+State = tuple[Tensor, ...]
+"""What a solver remembers between iterations: tensors that all have a leading sample axis."""
+
+
+class Evaluation(NamedTuple):
+    """The map evaluated at the current iterate of every sample still sought; M of them.
+
+    Attributes:
+        iteration: how many steps were taken in this attempt.
+        attempt: 0 for the first attempt, 1 for the first restart of the stragglers.
+        w: the iterate, (M, n).
+        difference: f(w) − w, (M, n).
+        residual: ‖f(w) − w‖₂, (M,).
+        jacobian: ∂f/∂w, (M, n, n), if the solver uses it.
+    """
+
+    iteration: int
+    attempt: int
+    w: Tensor
+    difference: Tensor
+    residual: Tensor
+    jacobian: Tensor | None
+
+
+class Solver(ABC):
+    """How to get from one iterate to the next; concrete solvers are frozen dataclasses.
+
+    A solver neither evaluates the map, nor decides when to stop, nor knows how it will be differentiated. It
+    works on each sample by itself, out of place, so that the driver may drop samples and autograd may record.
+
+    Attributes:
+        kind: the name in recipes.
+        uses_jacobian: whether `Evaluation.jacobian` is wanted.
+        tolerance: a sample has converged when ‖f(w) − w‖₂ ≤ tolerance · ‖f(w)‖₂.
+        max_iterations: most steps of one attempt; the map is evaluated once more than that.
+    """
+
+    kind: ClassVar[str]
+    uses_jacobian: ClassVar[bool]
+    tolerance: float
+    max_iterations: int
+
+    @abstractmethod
+    def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
+        """The next iterate, (M, n), and what to remember; `state` is empty at iteration 0 of each attempt."""
+
+    @property
+    def attempts(self) -> int:
+        """How many times samples may be tried; each further attempt takes the stragglers of the one before."""
+        return 1
+
+    def finish(self, state: State) -> Tensor | None:
+        """The answer, (M, n), for samples whose iterations ran out, where it is not simply the best iterate."""
+        return None

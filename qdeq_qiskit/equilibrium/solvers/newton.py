@@ -1,0 +1,56 @@
+"""Newton's method with the exact Jacobian of each sample, globalised by pseudo-transient continuation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .._options import check_count, check_number
+from ._solver import Evaluation, Solver, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Newton(Solver):
+    """Newton's method on g(w) = f(w) − w, made robust far from the root.
+
+    Each step solves (I (1 + 1/δ) − J) Δ = f(w) − w, one implicit Euler step of length δ for dw/dt = f(w) − w, with
+    δ = δ₀ ‖g(w₀)‖ / ‖g(w)‖ (switched evolution relaxation): short steps where the residual is large, Newton's own
+    quadratic convergence where it is small. Samples that do not converge are restarted with the next δ₀.
+
+    Kelley, Keyes: Convergence analysis of pseudo-transient continuation, SIAM J. Numer. Anal. 35 (1998) 508.
+
+    Attributes:
+        tolerance: on the relative residual.
+        max_iterations: most steps of one attempt.
+        pseudo_steps: δ₀ of each attempt; `(math.inf,)` is plain Newton.
+    """
+
+    kind: ClassVar[str] = "newton"
+    uses_jacobian: ClassVar[bool] = True
+
+    tolerance: float = 1e-4
+    max_iterations: int = 30
+    pseudo_steps: tuple[float, ...] = (3.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_number("tolerance", self.tolerance, least=0)
+        check_count("max_iterations", self.max_iterations, least=1)
+        object.__setattr__(self, "pseudo_steps", tuple(self.pseudo_steps))
+        if not self.pseudo_steps:
+            raise ValueError("pseudo_steps must hold at least one δ₀; it is empty.")
+        for delta in self.pseudo_steps:
+            check_number("each of pseudo_steps", delta, above=0)
+
+    @property
+    def attempts(self) -> int:
+        return len(self.pseudo_steps)
+
+    def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
+        assert now.jacobian is not None
+        rate = state[0] if state else 1 / (self.pseudo_steps[now.attempt] * now.residual)
+        system = now.jacobian.neg()
+        system.diagonal(dim1=1, dim2=2).add_((1 + rate * now.residual).unsqueeze(1))
+        return now.w + torch.linalg.solve_ex(system, now.difference)[0], (rate,)
