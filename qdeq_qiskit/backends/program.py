@@ -11,14 +11,14 @@ differentiated by autograd, and no engine ever binds an expression.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 import torch
 from qiskit import QuantumCircuit, transpile
-from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.circuit import ControlledGate, Gate, Instruction, Parameter, ParameterExpression
 from qiskit.quantum_info import Operator
 from torch import Tensor
 
@@ -148,7 +148,9 @@ def program_of(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Gate
     return GateProgram(circuit.num_qubits, tuple(operations), AngleMap(tuple(parameters), tuple(expressions)))
 
 
-def _instructions(circuit: QuantumCircuit):  # type: ignore[no-untyped-def]
+def _instructions(
+    circuit: QuantumCircuit,
+) -> Iterator[tuple[str, ParameterExpression | None, tuple[int, ...], Instruction]]:
     """(name, angle or None, qubit indices, gate) of every instruction but barriers."""
     for instruction in circuit.data:
         gate = instruction.operation
@@ -159,26 +161,32 @@ def _instructions(circuit: QuantumCircuit):  # type: ignore[no-untyped-def]
         yield name, _angle_of(gate), qubits, gate
 
 
-def _angle_of(gate) -> ParameterExpression | None:  # type: ignore[no-untyped-def]
+def _angle_of(gate: Instruction) -> ParameterExpression | None:
     free = [value for value in gate.params if isinstance(value, ParameterExpression) and value.parameters]
     return free[0] if free else None
 
 
 def _in_basis(circuit: QuantumCircuit) -> QuantumCircuit:
     """The circuit with every parameterised gate a rotation that has a generator here."""
-    native = {*_PAULI_ROTATIONS, *_CONTROLLED_ROTATIONS}
-    translate = False
-    for name, angle, _, gate in _instructions(circuit):
-        if not hasattr(gate, "to_matrix") or getattr(gate, "condition", None) is not None:
+    if not all(_is_ready(name, angle, gate) for name, angle, _, gate in _instructions(circuit)):
+        circuit = transpile(circuit, basis_gates=_BASIS, optimization_level=0)
+    for _, _, _, gate in _instructions(circuit):
+        if not isinstance(gate, Gate):
             raise ValueError(
                 f"circuit {circuit.name!r} has a {gate.name!r}, which is not a unitary gate; "
                 "exact backends take circuits without measurements, resets and classical control"
             )
-        open_control = getattr(gate, "ctrl_state", None) not in (None, 2 ** getattr(gate, "num_ctrl_qubits", 0) - 1)
-        translate |= angle is not None and (name not in native or open_control)
-    if not translate:
-        return circuit
-    return transpile(circuit, basis_gates=_BASIS, optimization_level=0)
+    return circuit
+
+
+def _is_ready(name: str, angle: ParameterExpression | None, gate: Instruction) -> bool:
+    """Whether an instruction can stand in a program as it is."""
+    if not isinstance(gate, Gate):
+        return gate.definition is None  # a wrapped circuit is unrolled; what cannot be is refused afterwards
+    if angle is None:
+        return True
+    closed = not isinstance(gate, ControlledGate) or gate.ctrl_state == 2**gate.num_ctrl_qubits - 1
+    return closed and (name in _PAULI_ROTATIONS or name in _CONTROLLED_ROTATIONS)
 
 
 def _torch_function(expression: ParameterExpression, parameters: tuple[Parameter, ...]) -> Callable[[Tensor], Tensor]:

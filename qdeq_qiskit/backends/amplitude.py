@@ -1,0 +1,82 @@
+"""Amplitude encoding in torch: gate angles from vectors, and vectors from gate angles, both differentiable.
+
+The twin of `qdeq_qiskit.circuits.amplitude_angles`, which says how the tree is built and where its signs come from.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from qdeq_qiskit.circuits import amplitude_signs, gray_walsh_matrix
+
+
+class AmplitudeAngles(nn.Module):
+    """Gate angles of `amplitude_encoder(n, d)` from features, for a stock TorchConnector to train an amplitude model.
+
+    Derivatives are finite everywhere. Where a block of v is zero its angles are not defined; they, and their
+    derivatives, are set to zero, as is right for branches that carry no amplitude. The direction in which such a
+    block would grow is thereby lost to gradients that pass through angles (and only to those).
+
+    Args:
+        num_features: d, at least 2.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_wires = (num_features - 1).bit_length()
+        self._padding = 2**self.num_wires - num_features
+        self.register_buffer("_signs", torch.as_tensor(amplitude_signs(self.num_wires)), persistent=False)
+        for level in range(self.num_wires):
+            self.register_buffer(f"_walsh{level}", torch.as_tensor(gray_walsh_matrix(level)), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Angles, (..., 2^m − 1), of real vectors, (..., d)."""
+        v = nn.functional.pad(features, (0, self._padding)) * self.get_buffer("_signs").to(features)
+        even, odd = v[..., 0::2], v[..., 1::2]
+        levels = [_split_angle(odd, even)]
+        while even.shape[-1] > 1:
+            norms = _norm(even, odd)
+            even, odd = norms[..., 0::2], norms[..., 1::2]
+            levels.append(_split_angle(odd, even))
+        levels.reverse()
+        walsh = (self.get_buffer(f"_walsh{level}").to(features) for level in range(self.num_wires))
+        return torch.cat([angles @ matrix.T for angles, matrix in zip(levels, walsh, strict=True)], dim=-1)
+
+
+class AmplitudeState(nn.Module):
+    """The unit vector that `amplitude_encoder` prepares from given gate angles: the inverse of `AmplitudeAngles`.
+
+    Args:
+        num_wires: m, the wires of the tree.
+    """
+
+    def __init__(self, num_wires: int) -> None:
+        super().__init__()
+        self.num_wires = num_wires
+        self.register_buffer("_signs", torch.as_tensor(amplitude_signs(num_wires)), persistent=False)
+        for level in range(num_wires):
+            # The Walsh matrix is orthogonal up to the factor 2^level.
+            inverse = torch.as_tensor(gray_walsh_matrix(level)).T * 2**level
+            self.register_buffer(f"_inverse{level}", inverse.contiguous(), persistent=False)
+
+    def forward(self, angles: Tensor) -> Tensor:
+        """The state's real amplitudes, (..., 2^m), of gate angles, (..., 2^m − 1)."""
+        state = torch.ones_like(angles[..., :1])
+        for level in range(self.num_wires):
+            gates = angles[..., 2**level - 1 : 2 ** (level + 1) - 1]
+            half = gates @ self.get_buffer(f"_inverse{level}").to(angles).T / 2
+            state = torch.stack((state * half.cos(), state * half.sin()), dim=-1).flatten(-2)
+        return state * self.get_buffer("_signs").to(angles)
+
+
+def _split_angle(odd: Tensor, even: Tensor) -> Tensor:
+    """2 atan2(odd, even), and 0 with zero derivatives where both are 0."""
+    dead = (odd == 0) & (even == 0)
+    return 2 * torch.atan2(torch.where(dead, 0.0, odd), torch.where(dead, 1.0, even))
+
+
+def _norm(even: Tensor, odd: Tensor) -> Tensor:
+    """√(even² + odd²), and 0 with zero derivatives where both are 0."""
+    dead = (odd == 0) & (even == 0)
+    return torch.where(dead, 0.0, torch.hypot(torch.where(dead, 1.0, even), odd))

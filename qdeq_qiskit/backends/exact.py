@@ -1,0 +1,209 @@
+"""The exact layer: features to expectation values, by the Heisenberg route wherever the circuit allows it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from qdeq_qiskit.backends.amplitude import AmplitudeAngles, AmplitudeState
+from qdeq_qiskit.backends.analysis import Factorisation, factorise
+from qdeq_qiskit.backends.engines import Engine, make_engine
+from qdeq_qiskit.backends.evolution import complex_dtype, evolve
+from qdeq_qiskit.backends.maps import BlochEncoder, LiftedMap, ProductMap, QuadraticMap, pauli_coefficients
+from qdeq_qiskit.backends.readout import Readout
+from qdeq_qiskit.circuits import QNNCircuit
+from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost
+
+_log = logging.getLogger(__name__)
+
+
+class ExactLayer(nn.Module, Bindable):
+    """q(v; θ) of a QNN circuit, noiseless and without shots; differentiable in v and θ to every order.
+
+    The weights are frozen during a solve, so the weight block and the observables are one operator each,
+    M_k(θ) = W(θ)† O_k W(θ): built once per call (or fetched, if the weights are still the same), then evaluated in
+    closed form for every sample and every iteration. A circuit that does not factor so is evolved sample by sample,
+    which a log line says once.
+
+    Args:
+        qnn: circuit, inputs, weights and observables.
+        engine: "auto", "torch" or "aer": what computes the weight block.
+        device: "cpu" or "cuda".
+        precision: "single" or "double".
+        weight: the weights, (P,), to share with another layer; if None they start uniform in (−π, π), drawn from
+            torch's generator.
+
+    Attributes:
+        qnn: the circuit.
+        weight: θ, (P,).
+        parts: how the circuit was split.
+        engine: what computes the weight block's columns.
+        readout: the observables.
+
+    Raises:
+        ValueError: an unknown engine or precision, a weight of another shape, or a GPU that is not there.
+        ImportError: the Aer engine without Aer.
+    """
+
+    def __init__(
+        self,
+        qnn: QNNCircuit,
+        *,
+        engine: str = "auto",
+        device: str | torch.device = "cpu",
+        precision: str = "single",
+        weight: nn.Parameter | None = None,
+    ) -> None:
+        super().__init__()
+        self.qnn = qnn
+        circuit = qnn.circuit
+        self.parts = factorise(circuit, qnn.input_parameters, qnn.weight_parameters)
+        columns = _num_columns(qnn, self.parts)
+        self.engine = make_engine(engine, self.parts.suffix, num_columns=columns, device=device, precision=precision)
+        self.readout = Readout(qnn.observables)
+        self._angles = self.parts.suffix.angle_map.compile()
+        self.weight = self._checked_weight(weight)
+        self._map = _map_factory(qnn, self.parts, self.readout, self.engine)
+        self._kept: tuple[bytes, Tensor] | None = None
+        if self.parts.kind == "general":
+            _log.warning("%s", self.explanation)
+
+    @property
+    def explanation(self) -> str:
+        """How the circuit is evaluated, in one sentence."""
+        return self.parts.explanation
+
+    @property
+    def engine_name(self) -> str:
+        """What computes the weight block."""
+        return self.engine.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where features are expected."""
+        return self.engine.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The real dtype that features are expected in."""
+        return self.engine.dtype
+
+    def forward(self, features: Tensor) -> Tensor:
+        """q(v), (B, K), of features, (B, d)."""
+        nowhere = features.new_zeros(features.shape[1], 0)
+        return self.bind(features, nowhere).value(features.new_zeros(len(features), 0))
+
+    def bind(self, x: Tensor, lift: Tensor) -> FixedPointMap:
+        """The map w ↦ q(R w + x); see `Bindable`.
+
+        Raises:
+            ValueError: features of another number, dtype or device than the layer's.
+        """
+        if x.ndim != 2 or x.shape[1] != self.qnn.num_features:
+            raise ValueError(f"features have shape {tuple(x.shape)}; this circuit takes (B, {self.qnn.num_features})")
+        if x.dtype != self.dtype or x.device.type != self.device.type:
+            raise ValueError(
+                f"features are {x.dtype} on {x.device}; this layer computes in {self.dtype} on {self.device}: "
+                "convert them, or build the layer with another precision or device"
+            )
+        return self._map(self.operators(), self.weight, x, lift)
+
+    def operators(self) -> Tensor:
+        """What the weight block and the observables amount to at the present weights.
+
+        Returns:
+            Re M_k, (K, d, d), for amplitude encoders; Pauli coefficients of M_k, (K, 4ⁿ), for product states; W itself,
+            (2ⁿ, 2ⁿ), complex, for others (one column, not used, where there is no weight block).
+        """
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            return self._built(self.weight)
+        key = self.weight.detach().cpu().numpy().tobytes()
+        if self._kept is None or self._kept[0] != key:
+            self._kept = (key, self._built(self.weight.detach()))
+        return self._kept[1]
+
+    def _built(self, weight: Tensor) -> Tensor:
+        columns = self.engine.columns(self._angles(weight.to(self.dtype)))
+        if self.parts.kind == "amplitude":
+            return self.readout.real_operators(columns)
+        if self.parts.kind == "product":
+            return pauli_coefficients(self.readout.hermitian_operators(columns))
+        return columns
+
+    def _checked_weight(self, weight: nn.Parameter | None) -> nn.Parameter:
+        if weight is None:
+            start = torch.empty(self.qnn.num_weights, dtype=self.dtype).uniform_(-torch.pi, torch.pi)
+            return nn.Parameter(start.to(self.device))
+        if weight.shape != (self.qnn.num_weights,):
+            raise ValueError(f"weight has shape {tuple(weight.shape)}; this circuit has {self.qnn.num_weights} weights")
+        return weight
+
+
+_MapFactory = Callable[[Tensor, Tensor, Tensor, Tensor], FixedPointMap]
+"""(operators, weight, x, lift) → the map of a batch."""
+
+
+def _num_columns(qnn: QNNCircuit, parts: Factorisation) -> int:
+    """The basis states that features can reach, d."""
+    if not parts.suffix.operations and parts.kind == "general":
+        return 1  # nothing to be built: the states are evolved through the whole circuit
+    if parts.kind == "amplitude" and qnn.num_amplitudes is not None:
+        return qnn.num_amplitudes
+    return parts.num_columns
+
+
+def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
+    shifts = sum(4 if operation.name.startswith("cr") else 2 for operation in parts.prefix.slots)
+    angle_cost = MapCost(readout.num_bases, shifts * readout.num_bases)
+    if parts.kind == "product":
+        encoder = BlochEncoder(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
+        return lambda operators, _, x, lift: ProductMap(operators, x, lift, encoder, angle_cost)
+    if parts.kind == "amplitude" and qnn.num_amplitudes is not None:
+
+        def quadratic(operators: Tensor, _: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+            # Without encoder noise ‖v‖² q(v) is quadratic: two circuits a direction give its exact derivative.
+            cost = MapCost(readout.num_bases, 2 * lift.shape[1] * readout.num_bases)
+            return QuadraticMap(operators, x, lift, cost)
+
+        return quadratic
+    function = _quadratic_in_angles(parts) if parts.kind == "amplitude" else _evolution(qnn, parts, readout)
+
+    return lambda operators, weight, x, lift: LiftedMap(function, x, (operators, weight), lift, angle_cost)
+
+
+_Function = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(features, operators, weight) → q."""
+
+
+def _quadratic_in_angles(parts: Factorisation) -> _Function:
+    """Gate angles of the amplitude tree as features, as a circuit given without `num_amplitudes` has them."""
+    state = AmplitudeState(parts.num_columns.bit_length() - 1)
+
+    def function(angles: Tensor, operators: Tensor, weight: Tensor) -> Tensor:
+        amplitudes = state.to(angles.device)(angles)
+        applied = (amplitudes @ operators.flatten(0, 1).T).unflatten(-1, operators.shape[:2])
+        return (applied * amplitudes.unsqueeze(-2)).sum(-1)
+
+    return function
+
+
+def _evolution(qnn: QNNCircuit, parts: Factorisation, readout: Readout) -> _Function:
+    """Every sample's state through the prefix, then W at once for all."""
+    angles_of = parts.prefix.angle_map.compile()
+    inputs_of = AmplitudeAngles(qnn.num_amplitudes) if qnn.num_amplitudes is not None else nn.Identity()
+    has_suffix = bool(parts.suffix.operations)
+
+    def function(features: Tensor, operators: Tensor, weight: Tensor) -> Tensor:
+        inputs = inputs_of.to(features.device)(features)
+        angles = angles_of(torch.cat((inputs, weight.to(inputs).expand(len(inputs), -1)), dim=-1))
+        start = torch.zeros(
+            len(features), 2**qnn.num_qubits, dtype=complex_dtype(features.dtype), device=features.device
+        )
+        start[:, 0] = 1
+        states = evolve(parts.prefix, angles, start)
+        return readout.expectations(states @ operators.T if has_suffix else states)
+
+    return function

@@ -1,0 +1,93 @@
+r"""Observables in the Heisenberg picture: :math:`M_k(θ) = W(θ)^† O_k W(θ)` from the columns of W."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from qiskit.quantum_info import SparsePauliOp
+from torch import Tensor
+
+
+class Readout:
+    """K observables on n wires, as torch sees them; they act in the precision and on the device of what is given.
+
+    Args:
+        observables: Hermitian, on n qubits (Qiskit qubit w is wire w).
+    """
+
+    def __init__(self, observables: Sequence[SparsePauliOp]) -> None:
+        simplified = [observable.simplify() for observable in observables]
+        self.num_outputs = len(simplified)
+        self.num_bases = len(sum(simplified[1:], start=simplified[0]).group_commuting(qubit_wise=True))
+        self._diagonal = all(not np.any(observable.paulis.x) for observable in simplified)
+        if self._diagonal:
+            self._signs = torch.as_tensor(np.stack([_diagonal(observable) for observable in simplified]))
+        else:
+            self._terms = [_terms(observable) for observable in simplified]
+        self._cache: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def real_operators(self, columns: Tensor) -> Tensor:
+        """Re M_k restricted to the d basis states that inputs reach, (K, d, d): all that real amplitudes see."""
+        if self._diagonal:
+            # Re(W† S W) = Wrᵀ S Wr + Wiᵀ S Wi: one real product with real and imaginary rows stacked.
+            stacked = torch.cat((columns.real, columns.imag))
+            signs = self._diagonal_signs(stacked.dtype, stacked.device)
+            return torch.matmul((stacked * torch.cat((signs, signs), dim=1).unsqueeze(-1)).mT, stacked)
+        return self.hermitian_operators(columns).real
+
+    def hermitian_operators(self, columns: Tensor) -> Tensor:
+        """M_k, complex, (K, d, d), from the columns, (2ⁿ, d)."""
+        return torch.matmul(columns.mH, self.applied(columns))
+
+    def applied(self, columns: Tensor) -> Tensor:
+        """O_k applied to columns, (K, 2ⁿ, d), complex."""
+        if self._diagonal:
+            return self._diagonal_signs(columns.real.dtype, columns.device).unsqueeze(-1) * columns
+        return torch.stack([_apply(terms, columns) for terms in self._terms])
+
+    def expectations(self, states: Tensor) -> Tensor:
+        """⟨O_k⟩ of a batch of states, (B, 2ⁿ) → (B, K), real."""
+        if self._diagonal:
+            return states.abs().square() @ self._diagonal_signs(states.real.dtype, states.device).T
+        return torch.einsum("ib,kib->bk", states.T.conj(), self.applied(states.T)).real
+
+    def _diagonal_signs(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        key = (device, dtype)
+        if key not in self._cache:
+            self._cache[key] = self._signs.to(device, dtype)
+        return self._cache[key]
+
+
+def _apply(terms: list[tuple[np.ndarray, np.ndarray]], columns: Tensor) -> Tensor:
+    result = torch.zeros_like(columns)
+    for source, factor in terms:
+        rows = columns[torch.as_tensor(source, device=columns.device)]
+        result = result + torch.as_tensor(factor, dtype=columns.dtype, device=columns.device).unsqueeze(1) * rows
+    return result
+
+
+def _basis_bits(num_qubits: int) -> np.ndarray:
+    """Bit of every wire in every basis state, (2ⁿ, n), wire 0 the most significant."""
+    return (np.arange(2**num_qubits)[:, None] >> np.arange(num_qubits)[::-1]) & 1
+
+
+def _diagonal(observable: SparsePauliOp) -> np.ndarray:
+    bits = _basis_bits(observable.num_qubits)
+    signs = 1.0 - 2.0 * (bits @ observable.paulis.z.T.astype(int) % 2)
+    return signs @ observable.coeffs.real
+
+
+def _terms(observable: SparsePauliOp) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each Pauli string P with coefficient c: c P|ψ⟩ has entry factor[i] ψ[source[i]]."""
+    bits = _basis_bits(observable.num_qubits)
+    place = 2 ** np.arange(observable.num_qubits)[::-1]
+    result = []
+    for pauli, coefficient in zip(observable.paulis, observable.coeffs, strict=True):
+        flip = pauli.x.astype(int)
+        source = (bits ^ flip) @ place
+        # Row i of P: Z and Y put (−1) on source bits that are 1, and each Y a further factor i.
+        sign = 1.0 - 2.0 * (((bits ^ flip) @ pauli.z.astype(int)) % 2)
+        result.append((source, coefficient * sign * 1j ** int(np.sum(pauli.x & pauli.z))))
+    return result

@@ -1,0 +1,112 @@
+"""Circuits read as gate programs, against Qiskit's own matrices."""
+
+import numpy as np
+import pytest
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector
+from qiskit.circuit.library import efficient_su2, real_amplitudes, zz_feature_map
+from qiskit.quantum_info import Operator
+
+from qdeq_qiskit.backends.engines.blocks import cut_into_blocks
+from qdeq_qiskit.backends.evolution import basis_columns, evolve
+from qdeq_qiskit.backends.program import program_of
+
+
+def unitary_by_evolution(circuit, parameters, values):
+    program = program_of(circuit, parameters)
+    angles = program.angle_map.compile()(torch.as_tensor(values))
+    size = 2**circuit.num_qubits
+    start = basis_columns(circuit.num_qubits, size, dtype=torch.complex128, device=torch.device("cpu"))
+    return evolve(program, angles, start.T).T.numpy()
+
+
+def distance_up_to_phase(a, b):
+    overlap = np.vdot(b, a)
+    return np.abs(a - b * overlap / abs(overlap)).max()
+
+
+def every_gate_circuit():
+    t = ParameterVector("t", 4)
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    for name in ("rx", "ry", "rz", "p"):
+        getattr(circuit, name)(t[0], 1)
+    for name in ("rxx", "ryy", "rzz", "rzx", "crx", "cry", "crz", "cp"):
+        getattr(circuit, name)(t[1], 2, 0)
+        circuit.sx(1)
+        circuit.cx(1, 2)
+    circuit.u(t[0], t[1], t[2], 0)
+    circuit.cu(t[0], t[1], t[2], t[3], 0, 1)
+    circuit.crx(2 * t[3] - t[0] * t[1], 1, 0)
+    circuit.rx(t[2].sin() + 0.3, 2)
+    circuit.crx(t[0], 0, 1, ctrl_state=0)
+    circuit.barrier()
+    circuit.ccx(2, 0, 1)
+    circuit.rx(0.4, 0)
+    return circuit, list(t)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_gate_acts_as_in_qiskit_with_wire_0_most_significant(seed):
+    circuit, parameters = every_gate_circuit()
+    values = np.random.default_rng(seed).uniform(-4, 4, len(parameters))
+    expected = Operator(circuit.assign_parameters(dict(zip(parameters, values, strict=True)))).reverse_qargs().data
+    assert distance_up_to_phase(unitary_by_evolution(circuit, parameters, values), expected) < 1e-13
+
+
+@pytest.mark.parametrize("build", [real_amplitudes, efficient_su2, zz_feature_map])
+def test_qiskit_library_circuits_are_read_right(build):
+    circuit = build(3, reps=2)
+    parameters = list(circuit.parameters)
+    values = np.random.default_rng(0).uniform(-4, 4, len(parameters))
+    expected = Operator(circuit.assign_parameters(values)).reverse_qargs().data
+    assert distance_up_to_phase(unitary_by_evolution(circuit, parameters, values), expected) < 1e-13
+
+
+def test_a_circuit_wrapped_into_one_instruction_is_unrolled():
+    inner, parameters = every_gate_circuit()
+    outer = QuantumCircuit(3)
+    outer.append(inner.to_instruction(), [2, 0, 1])
+    values = np.array([0.1, 0.7, -2.0, 3.0])
+    expected = Operator(outer.assign_parameters(dict(zip(parameters, values, strict=True)))).reverse_qargs().data
+    assert distance_up_to_phase(unitary_by_evolution(outer, parameters, values), expected) < 1e-13
+
+
+def test_angles_of_expressions_are_differentiable():
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(1)
+    circuit.rx(a * b + a.sin(), 0)
+    circuit.rz(a, 0)
+    angles = program_of(circuit, [a, b]).angle_map.compile()
+    values = torch.tensor([0.3, 0.8], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(angles, values)
+
+
+def test_a_measurement_is_refused_by_name():
+    circuit = QuantumCircuit(1, 1)
+    circuit.measure(0, 0)
+    with pytest.raises(ValueError, match="'measure'"):
+        program_of(circuit, [])
+
+
+def test_a_parameter_that_is_neither_input_nor_weight_is_refused_by_name():
+    theta = Parameter("forgotten")
+    circuit = QuantumCircuit(1)
+    circuit.rx(theta, 0)
+    with pytest.raises(ValueError, match="forgotten"):
+        program_of(circuit, [])
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+def test_blocks_in_order_are_the_whole_program(width):
+    circuit = efficient_su2(5, reps=2, entanglement="full")
+    program = program_of(circuit, list(circuit.parameters))
+    blocks = cut_into_blocks(program, width)
+    assert all(len(block.wires) == width for block in blocks)
+    assert sorted(o.slot for b in blocks for o in b.operations if o.slot is not None) == list(range(program.num_slots))
+    # Each wire sees its operations in the program's order, so the dependencies hold.
+    cut = [operation for block in blocks for operation in block.operations]
+    for wire in range(5):
+        seen = [id(operation) for operation in cut if wire in operation.wires]
+        assert seen == [id(operation) for operation in program.operations if wire in operation.wires]
