@@ -17,6 +17,9 @@ from .penalties import PENALTIES, JacobianPenalty, make_penalty
 from .penalties.full import FullJacobianPenalty
 from .penalties.reduced import ReducedJacobianPenalty
 from .solvers import SOLVERS, Evaluation, Solver, make_solver
+from .solvers.anderson import Anderson
+from .solvers.broyden import Broyden
+from .solvers.krasnoselskii_mann import KrasnoselskiiMann
 from .solvers.newton import Newton
 from .solvers.picard import Picard
 
@@ -26,7 +29,9 @@ __all__ = [
     "PENALTIES",
     "SOLVERS",
     "Adjoint",
+    "Anderson",
     "Bindable",
+    "Broyden",
     "Equilibrium",
     "Evaluation",
     "FixedPointMap",
@@ -34,6 +39,7 @@ __all__ = [
     "FunctionMap",
     "ImplicitAdjoint",
     "JacobianPenalty",
+    "KrasnoselskiiMann",
     "MapCost",
     "Newton",
     "NotConvergedError",

@@ -14,6 +14,9 @@ from .solvers import Evaluation, Solver, State
 CHECK_INTERVAL_ON_ACCELERATOR = 4
 """Iterations between two looks at what has converged: each look makes the host wait for the device."""
 
+Best = tuple[Tensor, Tensor, Tensor]
+"""An iterate of each sample, (B, n), its residual and its relative residual, (B,)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Root:
@@ -68,7 +71,8 @@ def solve(
     """
     search = _Search(fixed_point_map, start, solver, keep_jacobian=keep_jacobian, trace=trace)
     for attempt in range(solver.attempts):
-        if not search.run(attempt):
+        search.run(attempt)
+        if not search.unconverged:
             break
     return search.root()
 
@@ -83,142 +87,182 @@ class _Search:
         self.map = fixed_point_map
         self.solver = solver
         self.start = start
-        self.w = start
-        self.residual = torch.full((samples,), torch.inf, dtype=start.dtype, device=start.device)
-        self.relative = self.residual
-        self.iterations = torch.zeros(samples, dtype=torch.int64, device=start.device)
-        self.evaluations = torch.zeros_like(self.iterations)
-        self.exhausted = torch.zeros_like(self.iterations, dtype=torch.bool)
+        self.best: Best | None = None
+        self.jacobian: Tensor | None = None
+        self.evaluations = torch.zeros(samples, dtype=torch.int64, device=start.device)
+        self.steps_behind = torch.ones_like(self.evaluations)  # evaluations − steps: one for each attempt
+        self.converged = torch.zeros(samples, dtype=torch.bool, device=start.device)
+        self.exhausted = self.converged
+        self.unconverged = samples
         self.trace: list[Tensor] | None = [] if trace else None
         # On a CPU a look costs nothing, and where f costs circuits, evaluating a converged sample costs more.
         look_often = start.device.type == "cpu" or fixed_point_map.cost.circuits_per_value > 0
         self.interval = 1 if look_often else CHECK_INTERVAL_ON_ACCELERATOR
         # A converged sample's last Jacobian is the one at its answer only if every iteration is looked at.
-        keep = keep_jacobian and solver.uses_jacobian and look_often
-        self.jacobian = start.new_zeros(samples, start.shape[1], start.shape[1]) if keep else None
+        self.keep_jacobian = keep_jacobian and solver.uses_jacobian and look_often
+        self.zero = torch.finfo(start.dtype).tiny ** 0.5  # added to ‖f(w)‖, so that f(w) = 0 divides nothing by 0
 
-    def run(self, attempt: int) -> bool:
-        """One attempt at the samples that still need one; returns whether there were any."""
-        solver = self.solver
-        rows = self._stragglers() if attempt else None  # None: every sample
-        if rows is not None and rows.numel() == 0:
-            return False
-        here = self.map if rows is None else self.map.select(rows)
-        w = _take(self.start, rows)
-        best = tuple(_take(tensor, rows) for tensor in (self.w, self.residual, self.relative))
-        state: State = ()
-        for iteration in range(solver.max_iterations + 1):
-            value, jacobian = here.value_and_jacobian(w) if solver.uses_jacobian else (here.value(w), None)
-            difference = value - w
-            residual = torch.linalg.vector_norm(difference, dim=1)
-            relative = _relative(residual, value)
-            best = _better(best, (w, residual, relative))
-            if self.trace is not None:
-                self._note(rows, relative)
-            last = iteration == solver.max_iterations
-            if last or (iteration + 1) % self.interval == 0:
-                # Converged samples leave; so do those that are NaN, from where no solver returns.
-                staying = (relative > solver.tolerance) & (best[2] > solver.tolerance)
-                if not bool(staying.all()):
-                    self._leave(rows, staying.logical_not().nonzero().squeeze(1), iteration, best, jacobian)
-                    kept = staying.nonzero().squeeze(1)
-                    if kept.numel() == 0:
-                        return True
-                    rows = kept if rows is None else rows.index_select(0, kept)
-                    here = here.select(kept)
-                    w, difference, residual = (t.index_select(0, kept) for t in (w, difference, residual))
-                    best = tuple(t.index_select(0, kept) for t in best)
-                    state = tuple(t.index_select(0, kept) for t in state)
-                    jacobian = None if jacobian is None else jacobian.index_select(0, kept)
-            if not last:
-                w, state = solver.step(Evaluation(iteration, attempt, w, difference, residual, jacobian), state)
-        self._run_out(rows, here, best, state)
-        return True
+    def run(self, attempt: int) -> None:
+        """One attempt at the samples that still need one."""
+        if self.best is None:
+            active = _Active(rows=None, map=self.map, w=self.start, best=None, evaluated=None)
+        else:
+            # Samples that were never finite are not tried again.
+            again = (self.best[2] > self.solver.tolerance) & (self.best[2] < torch.inf)
+            rows = again.nonzero().squeeze(1)
+            if rows.numel() == 0:
+                return
+            w, *best, evaluated = _rows_of(rows, self.start, *self.best, self.evaluations)
+            active = _Active(rows, self.map.select(rows), w, (best[0], best[1], best[2]), evaluated)
+            self.steps_behind.index_add_(0, rows, torch.ones_like(rows))
+        self._iterate(active, attempt)
+        assert self.best is not None
+        self.converged = self.best[2] <= self.solver.tolerance
+        self.unconverged = len(self.converged) - int(torch.count_nonzero(self.converged))
 
     def root(self) -> Root:
         """The answers, with the reasons for those that are none."""
-        converged = self.relative <= self.solver.tolerance
-        reason = torch.zeros_like(self.iterations)
-        unconverged = len(converged) - int(torch.count_nonzero(converged))
-        if unconverged:
-            reason = torch.where(self.exhausted, int(Reason.MAX_ITERATIONS), int(Reason.DIVERGED))
-            reason = torch.where(self.relative < torch.inf, reason, int(Reason.NOT_FINITE))
-            reason = torch.where(converged, int(Reason.CONVERGED), reason)
+        assert self.best is not None
+        w, residual, relative = self.best
+        reason = torch.zeros_like(self.evaluations)
         jacobian_evaluations = self.evaluations if self.solver.uses_jacobian else torch.zeros_like(self.evaluations)
-        if unconverged and self.jacobian is not None:
+        if self.unconverged:
+            reason = torch.where(self.exhausted, int(Reason.MAX_ITERATIONS), int(Reason.DIVERGED))
+            reason = torch.where(relative < torch.inf, reason, int(Reason.NOT_FINITE))
+            reason = torch.where(self.converged, int(Reason.CONVERGED), reason)
+            residual, relative = (torch.where(tensor.isnan(), torch.inf, tensor) for tensor in (residual, relative))
+        if self.unconverged and self.jacobian is not None:
             # The best iterate of a straggler was not its last, so its Jacobian is not at hand.
-            rows = converged.logical_not().nonzero().squeeze(1)
-            jacobian = self.map.select(rows).value_and_jacobian(self.w.index_select(0, rows))[1]
+            rows = self.converged.logical_not().nonzero().squeeze(1)
+            jacobian = self.map.select(rows).value_and_jacobian(w.index_select(0, rows))[1]
             self.jacobian = self.jacobian.index_copy(0, rows, jacobian)
-            jacobian_evaluations = jacobian_evaluations + converged.logical_not()
+            jacobian_evaluations = jacobian_evaluations + self.converged.logical_not()
         return Root(
-            w=self.w,
-            residual=self.residual,
-            relative_residual=self.relative,
-            iterations=self.iterations,
+            w=w,
+            residual=residual,
+            relative_residual=relative,
+            iterations=self.evaluations - self.steps_behind,
             evaluations=self.evaluations,
             jacobian_evaluations=jacobian_evaluations,
-            converged=converged,
+            converged=self.converged,
             reason=reason,
-            unconverged=unconverged,
+            unconverged=self.unconverged,
             jacobian=self.jacobian,
             trace=self.trace,
         )
 
-    def _stragglers(self) -> Tensor:
-        """Samples that have not converged, but were finite once."""
-        return ((self.relative > self.solver.tolerance) & (self.relative < torch.inf)).nonzero().squeeze(1)
+    def _iterate(self, active: _Active, attempt: int) -> None:
+        solver, tolerance = self.solver, self.solver.tolerance
+        state: State = ()
+        for iteration in range(solver.max_iterations + 1):
+            w = active.w
+            value, jacobian = active.map.value_and_jacobian(w) if solver.uses_jacobian else (active.map.value(w), None)
+            difference = value - w
+            residual, relative = self._measure(value, difference)
+            now = (w, residual, relative)
+            # NaN is never less, so the best iterate of a sample is a finite one, unless even the start was not.
+            active.best = best = now if active.best is None else _choose(relative < active.best[2], now, active.best)
+            if self.trace is not None:
+                self._note(active, relative)
+            if iteration == solver.max_iterations:
+                self._run_out(active, jacobian, state)
+                return
+            if (iteration + 1) % self.interval == 0:
+                # Converged samples leave; so do those that are NaN, from where no solver returns.
+                staying = (relative > tolerance) & (best[2] > tolerance)
+                if not bool(staying.all()):
+                    # What is recorded of those that stay is overwritten later: cheaper than telling them apart.
+                    self._record(active, jacobian, iteration + 1)
+                    kept = staying.nonzero().squeeze(1)
+                    if kept.numel() == 0:
+                        return
+                    active.keep(kept)
+                    w, difference, residual = _rows_of(kept, w, difference, residual)
+                    state = tuple(_rows_of(kept, *state))
+                    jacobian = None if jacobian is None else jacobian.index_select(0, kept)
+            active.w, state = solver.step(Evaluation(iteration, attempt, w, difference, residual, jacobian), state)
 
-    def _leave(
-        self, rows: Tensor | None, leaving: Tensor, iteration: int, best: tuple[Tensor, ...], jacobian: Tensor | None
-    ) -> None:
-        """Records the answers of those active samples that are no longer sought."""
-        place = leaving if rows is None else rows.index_select(0, leaving)
-        self._put(place, tuple(tensor.index_select(0, leaving) for tensor in best), iteration)
-        if self.jacobian is not None and jacobian is not None:
-            self.jacobian = self.jacobian.index_copy(0, place, jacobian.index_select(0, leaving))
-
-    def _run_out(self, rows: Tensor | None, here: FixedPointMap, best: tuple[Tensor, ...], state: State) -> None:
+    def _run_out(self, active: _Active, jacobian: Tensor | None, state: State) -> None:
         """Records the answers of the samples that are left when the iterations end."""
-        place = torch.arange(len(self.w), device=self.w.device) if rows is None else rows
-        self.exhausted = self.exhausted.index_fill(0, place, True)
+        assert active.best is not None
+        ran_out = active.best[2] > self.solver.tolerance
+        rows = active.rows
+        self.exhausted = ran_out if rows is None else self.exhausted.index_copy(0, rows, ran_out)
+        evaluations = self.solver.max_iterations + 1
         answer = self.solver.finish(state)
         if answer is not None:
-            # Taken although a single iterate may have measured less: where f is sampled, the least of many
-            # measured residuals says little.
-            value = here.value(answer)
-            residual = torch.linalg.vector_norm(value - answer, dim=1)
-            relative = _relative(residual, value)
-            best = _choose(relative < torch.inf, (answer, residual, relative), best)
-            self.evaluations.index_add_(0, place, torch.ones_like(place))
+            # It counts even if a single iterate has measured less: where f is sampled, the least of many measured
+            # residuals says little. An iterate that met the tolerance stays.
+            value = active.map.value(answer)
+            residual, relative = self._measure(value, value - answer)
             if self.trace is not None:
-                self._note(rows, relative)
-        self._put(place, best, self.solver.max_iterations)
+                self._note(active, relative)
+            active.best = _choose((relative < torch.inf) & ran_out, (answer, residual, relative), active.best)
+            evaluations += 1
+            place = torch.arange(len(answer), device=answer.device) if rows is None else rows
+            self.steps_behind.index_add_(0, place, torch.ones_like(place))
+        self._record(active, jacobian, evaluations)
 
-    def _put(self, place: Tensor, best: tuple[Tensor, ...], iteration: int) -> None:
-        self.w = self.w.index_copy(0, place, best[0])
-        self.residual = self.residual.index_copy(0, place, best[1])
-        self.relative = self.relative.index_copy(0, place, best[2])
-        self.iterations.index_add_(0, place, torch.full_like(place, iteration))
-        self.evaluations.index_add_(0, place, torch.full_like(place, iteration + 1))
+    def _record(self, active: _Active, jacobian: Tensor | None, evaluations: int) -> None:
+        """Puts what is known of the active samples, so many evaluations into this attempt, among the answers."""
+        assert active.best is not None
+        if active.rows is None or self.best is None:
+            self.best = active.best
+            self.evaluations.fill_(evaluations)
+            self.jacobian = jacobian if self.keep_jacobian else None
+            return
+        w, residual, relative = (
+            old.index_copy(0, active.rows, new) for old, new in zip(self.best, active.best, strict=True)
+        )
+        self.best = (w, residual, relative)
+        if active.evaluated is None:
+            self.evaluations.index_fill_(0, active.rows, evaluations)
+        else:
+            self.evaluations.index_copy_(0, active.rows, active.evaluated + evaluations)
+        if self.jacobian is not None and jacobian is not None:
+            self.jacobian = self.jacobian.index_copy(0, active.rows, jacobian)
 
-    def _note(self, rows: Tensor | None, relative: Tensor) -> None:
+    def _measure(self, value: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
+        """Residual and relative residual of each sample."""
+        residual = torch.linalg.vector_norm(difference, dim=1)
+        return residual, residual / (torch.linalg.vector_norm(value, dim=1) + self.zero)
+
+    def _note(self, active: _Active, relative: Tensor) -> None:
         assert self.trace is not None
         relative = relative.detach()
-        self.trace.append(relative if rows is None else self.trace[-1].index_copy(0, rows, relative))
+        self.trace.append(relative if active.rows is None else self.trace[-1].index_copy(0, active.rows, relative))
 
 
-def _relative(residual: Tensor, value: Tensor) -> Tensor:
-    """‖f(w) − w‖ / ‖f(w)‖, kept finite where f(w) = 0."""
-    return residual / (torch.linalg.vector_norm(value, dim=1) + torch.finfo(value.dtype).tiny ** 0.5)
+@dataclass(slots=True)
+class _Active:
+    """The samples that are still iterated in this attempt.
+
+    Attributes:
+        rows: their numbers in the batch; None: all of it.
+        map: their map.
+        w: their iterate.
+        best: their best one.
+        evaluated: evaluations in earlier attempts; None in the first.
+    """
+
+    rows: Tensor | None
+    map: FixedPointMap
+    w: Tensor
+    best: Best | None
+    evaluated: Tensor | None
+
+    def keep(self, kept: Tensor) -> None:
+        """Drops all samples but `kept`; w is left to be set."""
+        assert self.best is not None
+        self.rows = kept if self.rows is None else self.rows.index_select(0, kept)
+        self.map = self.map.select(kept)
+        w, residual, relative = self.best
+        self.best = (w.index_select(0, kept), residual.index_select(0, kept), relative.index_select(0, kept))
+        if self.evaluated is not None:
+            self.evaluated = self.evaluated.index_select(0, kept)
 
 
-def _better(best: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Of two (w, residual, relative), sample by sample, the one with less; NaN is never less."""
-    return _choose(new[2] < best[2], new, best)
-
-
-def _choose(first: Tensor, these: tuple[Tensor, ...], those: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _choose(first: Tensor, these: Best, those: Best) -> Best:
     """Sample by sample `these` where `first`, else `those`."""
     return (
         torch.where(first.unsqueeze(1), these[0], those[0]),
@@ -227,5 +271,6 @@ def _choose(first: Tensor, these: tuple[Tensor, ...], those: tuple[Tensor, ...])
     )
 
 
-def _take(tensor: Tensor, rows: Tensor | None) -> Tensor:
-    return tensor if rows is None else tensor.index_select(0, rows)
+def _rows_of(rows: Tensor, *tensors: Tensor) -> list[Tensor]:
+    """The rows of each tensor."""
+    return [tensor.index_select(0, rows) for tensor in tensors]

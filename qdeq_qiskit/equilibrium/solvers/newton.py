@@ -32,8 +32,8 @@ class Newton(Solver):
     uses_jacobian: ClassVar[bool] = True
 
     tolerance: float = 1e-4
-    max_iterations: int = 30
-    pseudo_steps: tuple[float, ...] = (3.0, 1.0)
+    max_iterations: int = 20
+    pseudo_steps: tuple[float, ...] = (10.0, 1.0, 0.3)
 
     def __post_init__(self) -> None:
         check_number("tolerance", self.tolerance, least=0)
@@ -50,7 +50,7 @@ class Newton(Solver):
 
     def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
         assert now.jacobian is not None
-        rate = state[0] if state else 1 / (self.pseudo_steps[now.attempt] * now.residual)
+        rate = state[0] if state else (self.pseudo_steps[now.attempt] * now.residual).reciprocal()
         system = now.jacobian.neg()
         system.diagonal(dim1=1, dim2=2).add_((1 + rate * now.residual).unsqueeze(1))
         return now.w + torch.linalg.solve_ex(system, now.difference)[0], (rate,)
