@@ -1,0 +1,228 @@
+"""The QDEQ image classifier: features x, equilibrium w* = q(R w* + x) of a quantum circuit, linear head.
+
+The model of arXiv 2410.23940, its parts named as there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, final
+
+import torch
+from torch import Tensor, nn
+
+from qdeq_qiskit.backends import Backend
+from qdeq_qiskit.circuits import QNNCircuit
+from qdeq_qiskit.equilibrium import Equilibrium, Solution, nearest_lift
+from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
+from qdeq_qiskit.recipes import nearest
+
+
+@dataclass(frozen=True)
+class ClassifierOutput:
+    """Logits and the equilibrium that they were read from.
+
+    Attributes:
+        logits: (B, classes).
+        solution: residuals, iterations and costs of each sample.
+    """
+
+    logits: Tensor
+    solution: Solution
+
+    @property
+    def labels(self) -> Tensor:
+        """The predicted class of each sample, (B,)."""
+        return self.logits.argmax(dim=1)
+
+
+@final
+class QDEQClassifier(nn.Module):
+    """Images → features x → equilibrium z* = R w* → dropout → ReLU → linear head → logits.
+
+    Args:
+        circuit: the circuit q; its outputs are the reduced state w, n = number of observables.
+        backend: where the circuit is evaluated.
+        num_classes: number of logits.
+        model: everything else; its defaults are the paper's.
+        seed: of the initial weights, uniform in (−π, π), and of the head; None for torch's current generator.
+
+    Raises:
+        ValueError: a part does not fit; the message says which.
+    """
+
+    def __init__(
+        self,
+        circuit: QNNCircuit,
+        *,
+        backend: Backend,
+        num_classes: int,
+        model: ModelRecipe | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes is {num_classes}; expected at least 2")
+        self.options = model or ModelRecipe()
+        self.circuit, self.backend, self.num_classes = circuit, backend, num_classes
+        self.recipe: ClassifierRecipe | None = None
+        layer = backend.layer(circuit)
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
+        weight = _weight_of(layer)
+        with torch.no_grad():
+            weight.uniform_(-math.pi, math.pi, generator=generator)
+        _train_only(weight, circuit, self.options.trainable)
+
+        solver = self.options.solver.make() if self.options.solver is not None else backend.default_solver()
+        penalty = self.options.penalty
+        self.penalty_weight = penalty.weight if penalty is not None else 0.0
+        self.equilibrium = Equilibrium(
+            layer,
+            lift=nearest_lift(circuit.num_features, circuit.num_outputs).to(weight),
+            solver=solver,
+            adjoint=self.options.adjoint.make(),
+            penalty=penalty.make() if penalty is not None and penalty.weight > 0 else None,
+            mode=self.options.mode,
+            layers=self.options.layers,
+            warmup_steps=self.options.warmup_steps,
+            warmup_layers=self.options.warmup_layers,
+            on_failure="record",
+        )
+        self.dropout = nn.Dropout(self.options.dropout)
+        self.head = _seeded_linear(circuit.num_features, num_classes, generator).to(weight)
+
+    @classmethod
+    def from_recipe(cls, recipe: ClassifierRecipe, *, seed: int | None = None) -> Self:
+        """Build a classifier from a recipe; only such a one can be saved."""
+        classifier = cls(
+            recipe.circuit.build(),
+            backend=recipe.backend,
+            num_classes=len(recipe.class_names),
+            model=recipe.model,
+            seed=seed,
+        )
+        classifier.recipe = recipe
+        return classifier
+
+    @property
+    def weight(self) -> Tensor:
+        """The circuit's weights θ, (P,)."""
+        return _weight_of(self.equilibrium.layer)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features x of images, (B, d), on the model's device and in its precision.
+
+        Args:
+            images: (B, height, width), pixels in 0 … 1.
+
+        Raises:
+            ValueError: images of another size than the circuit takes, or with pixels that are not finite.
+        """
+        features = self.options.features.of(images).to(self.head.weight)
+        if features.shape[1] != self.circuit.num_features:
+            raise ValueError(
+                f"images of {images.shape[1]}×{images.shape[2]} pixels give {features.shape[1]} features, but the "
+                f"circuit takes {self.circuit.num_features}; change features.pool or the circuit"
+            )
+        if not torch.isfinite(features).all():
+            bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
+            raise ValueError(f"{len(bad)} images have NaN or infinite pixels, the first is image {int(bad[0])}")
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (B, classes), of images, (B, height, width)."""
+        return self.solve(images).logits
+
+    def solve(self, images: Tensor) -> ClassifierOutput:
+        """Logits of images, (B, height, width), with the equilibrium that they were read from."""
+        return self.classify(self.features(images))
+
+    def classify(self, features: Tensor) -> ClassifierOutput:
+        """Logits of features, (B, d), with the equilibrium that they were read from."""
+        solution = self.equilibrium(features)
+        return ClassifierOutput(self.head(torch.relu(self.dropout(solution.state))), solution)
+
+    def on_backend(self, backend: Backend) -> QDEQClassifier:
+        """The same weights, copied, on another backend.
+
+        Between exact backends the solver stays; towards a sampled one, that backend's own default takes over.
+        """
+        keep = self.backend.exact and backend.exact
+        model = self.options if keep else self.options.model_copy(update={"solver": None})
+        other = QDEQClassifier(self.circuit, backend=backend, num_classes=self.num_classes, model=model, seed=0)
+        if self.recipe is not None:
+            other.recipe = self.recipe.model_copy(update={"backend": backend, "model": model})
+        other.load_tensors(self.tensors())
+        return other.train(self.training)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is learned, by name: copies on the CPU."""
+        learned = {"circuit.weight": self.weight, "head.weight": self.head.weight, "head.bias": self.head.bias}
+        return {name: tensor.detach().cpu().clone() for name, tensor in learned.items()}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what was learned.
+
+        Raises:
+            ValueError: a tensor is missing or superfluous, has another shape, or holds a NaN.
+        """
+        own = {"circuit.weight": self.weight, "head.weight": self.head.weight, "head.bias": self.head.bias}
+        if set(tensors) != set(own):
+            raise ValueError(f"the weights are named {sorted(tensors)}; expected {sorted(own)}")
+        for name, tensor in tensors.items():
+            if tensor.shape != own[name].shape:
+                raise ValueError(
+                    f"{name} has shape {tuple(tensor.shape)}, but this model's is {tuple(own[name].shape)}"
+                )
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} holds values that are NaN or infinite")
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                own[name].copy_(tensor)
+
+    def save(self, directory: str | Path) -> None:
+        """Write `model.safetensors` and `model.yaml` into a folder; see `models.storage`."""
+        from qdeq_qiskit.models.storage import save_classifier
+
+        save_classifier(self, Path(directory))
+
+    @classmethod
+    def load(cls, directory: str | Path, *, backend: Backend | None = None) -> QDEQClassifier:
+        """Read a classifier back, on the backend that it was saved with or on another; no code is executed."""
+        from qdeq_qiskit.models.storage import load_classifier
+
+        classifier = load_classifier(Path(directory))
+        return classifier if backend is None else classifier.on_backend(backend)
+
+
+def _weight_of(layer: Any) -> Tensor:
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def _train_only(weight: Tensor, circuit: QNNCircuit, group: str) -> None:
+    """Let only one group of weights learn: the gradients of the others are masked."""
+    if group == "all":
+        return
+    groups = circuit.weight_groups
+    if group not in groups:
+        valid = ["all", *groups]
+        close = nearest(group, valid)
+        hint = f"did you mean {close!r}? " if close else ""
+        raise ValueError(f"trainable is {group!r}; {hint}this circuit has {', '.join(valid)}")
+    mask = torch.zeros_like(weight, requires_grad=False)
+    mask[list(groups[group])] = 1
+    weight.register_hook(lambda gradient: gradient * mask.to(gradient.device))
+
+
+def _seeded_linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """A linear layer with torch's usual initial distribution, drawn from a generator of our own."""
+    linear = nn.Linear(inputs, outputs)
+    bound = 1 / math.sqrt(inputs)
+    with torch.no_grad():
+        linear.weight.uniform_(-bound, bound, generator=generator)
+        linear.bias.uniform_(-bound, bound, generator=generator)
+    return linear

@@ -1,0 +1,66 @@
+"""From images to features: pixels normalised, pooled, and laid out in a row."""
+
+from __future__ import annotations
+
+from typing import Annotated, final
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+
+class Pooling(BaseModel):
+    """Average pooling; padded zeros count in the average, rows and columns that do not fill a window are dropped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kernel: Annotated[int, Field(ge=1)] = Field(description="Side of the averaged square, in pixels.")
+    stride: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Step between squares, in pixels; null for the kernel's side."
+    )
+    padding: Annotated[int, Field(ge=0)] = Field(default=0, description="Rows of zeros around the image, in pixels.")
+
+
+@final
+class Features(BaseModel):
+    """How images become features: x = pool((pixels − mean) / std), row by row.
+
+    The shipped normalisation is MNIST's mean and standard deviation, which the paper uses for every data set.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: float = Field(default=0.1307, description="Subtracted from every pixel (pixels are in 0 … 1).")
+    std: Annotated[float, Field(gt=0)] = Field(default=0.3081, description="What pixels are then divided by.")
+    pool: Pooling | None = Field(default=None, description="Average pooling; null for none.")
+
+    def of(self, images: Tensor, *, chunk: int = 4096) -> Tensor:
+        """Features of images.
+
+        Args:
+            images: (B, height, width).
+            chunk: images pooled at a time, which bounds the memory in use.
+
+        Returns:
+            (B, d).
+
+        Raises:
+            ValueError: the images have another shape, or are smaller than the pooling window.
+        """
+        if images.ndim != 3:
+            raise ValueError(f"images have shape {tuple(images.shape)}; expected (batch, height, width)")
+        if self.pool is None:
+            return ((images - self.mean) / self.std).flatten(1)
+        kernel, padding = self.pool.kernel, self.pool.padding
+        if min(images.shape[1:]) + 2 * padding < kernel or padding > kernel // 2:
+            raise ValueError(
+                f"images of {images.shape[1]}×{images.shape[2]} pixels cannot be pooled with kernel {kernel} and "
+                f"padding {padding}; the kernel must fit into the padded image, the padding into half the kernel"
+            )
+        pooled = [
+            torch.nn.functional.avg_pool2d(
+                (part - self.mean).div_(self.std).unsqueeze(1), kernel, self.pool.stride or kernel, padding
+            ).flatten(1)
+            for part in images.split(chunk)
+        ]
+        return torch.cat(pooled) if pooled else images.new_zeros(0, 0)

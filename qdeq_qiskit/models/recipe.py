@@ -1,0 +1,121 @@
+"""What a classifier is made of, as recipes say it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from qdeq_qiskit.backends import AnyBackend
+from qdeq_qiskit.circuits import CircuitRecipe
+from qdeq_qiskit.equilibrium import make_adjoint, make_penalty, make_solver
+from qdeq_qiskit.models.features import Features
+
+
+class _Choice(BaseModel):
+    """One of a registry's kinds, and the options that this kind takes."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str = Field(description="Which one; the other keys are its options.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+@final
+class SolverChoice(_Choice):
+    """A solver: its kind and options."""
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        self.make()
+        return self
+
+    def make(self) -> Any:
+        """The solver."""
+        return make_solver(self.kind, **self.options)
+
+
+@final
+class AdjointChoice(_Choice):
+    """An adjoint: its kind and options."""
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        self.make()
+        return self
+
+    def make(self) -> Any:
+        """The adjoint."""
+        return make_adjoint(self.kind, **self.options)
+
+
+@final
+class PenaltyChoice(_Choice):
+    """A Jacobian penalty: its kind, its options, and its weight in the loss."""
+
+    weight: Annotated[float, Field(ge=0)] = Field(default=0.8, description="Factor of the penalty in the loss.")
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        self.make()
+        return self
+
+    def make(self) -> Any:
+        """The penalty, without its weight."""
+        return make_penalty(self.kind, **self.options)
+
+
+@final
+class ModelRecipe(BaseModel):
+    """The model around the circuit: features, equilibrium, head."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    features: Features = Field(default=Features(), description="How images become the circuit's features.")
+    mode: Literal["implicit", "direct"] = Field(
+        default="implicit",
+        description="implicit: the fixed point; direct: the circuit applied `layers` times, each with its own readout.",
+    )
+    layers: Annotated[int, Field(ge=1)] = Field(default=1, description="Applications in direct mode.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="First training steps that use the unrolled model; evaluation is always implicit."
+    )
+    warmup_layers: Annotated[int, Field(ge=1)] = Field(default=5, description="Applications during warm-up.")
+    solver: SolverChoice | None = Field(
+        default=None, description="How the fixed point is found; null for the backend's own default."
+    )
+    adjoint: AdjointChoice = Field(
+        default=AdjointChoice(kind="implicit"), description="How the fixed point is differentiated."
+    )
+    penalty: PenaltyChoice | None = Field(
+        default=PenaltyChoice(kind="reduced"), description="Jacobian penalty in the loss; null for none."
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.05, description="Probability that an entry of z is dropped in training."
+    )
+    trainable: str = Field(
+        default="all", description="all, or the name of one group of the circuit's weights (random_layer, block)."
+    )
+
+    @model_validator(mode="after")
+    def _not_contradictory(self) -> Self:
+        if self.mode == "direct" and self.warmup_steps:
+            raise ValueError("warmup_steps is for mode implicit; in mode direct every step is unrolled")
+        if self.mode == "implicit" and self.layers != 1:
+            raise ValueError("layers is for mode direct; an equilibrium has no number of layers")
+        return self
+
+
+@final
+class ClassifierRecipe(BaseModel):
+    """All that a saved classifier needs besides its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    class_names: Annotated[tuple[str, ...], Field(min_length=2)] = Field(description="What each label stands for.")
+    circuit: CircuitRecipe = Field(description="The circuit.")
+    backend: AnyBackend = Field(description="Where it is evaluated.")
+    model: ModelRecipe = Field(default=ModelRecipe(), description="What is around it.")

@@ -1,0 +1,65 @@
+"""A classifier on disk: weights as safetensors, everything else as YAML. Loading executes no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.models.classifier import QDEQClassifier
+from qdeq_qiskit.models.recipe import ClassifierRecipe
+from qdeq_qiskit.recipes import check, dump, read_yaml
+
+WEIGHTS_FILE = "model.safetensors"
+RECIPE_FILE = "model.yaml"
+FORMAT = "qdeq_qiskit.classifier.1"
+
+
+class ModelFileError(ValueError):
+    """A saved model that cannot be used; the message names the file and what is wrong with it."""
+
+
+def save_classifier(classifier: QDEQClassifier, directory: Path) -> None:
+    """Write `model.yaml` and `model.safetensors`; each appears complete or not at all.
+
+    Raises:
+        ValueError: the classifier was not built from a recipe, so nothing could say how to rebuild it.
+        OSError: the folder cannot be written to.
+    """
+    from safetensors.torch import save
+
+    if classifier.recipe is None:
+        raise ValueError("only a classifier built with QDEQClassifier.from_recipe can be saved")
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / RECIPE_FILE, f"format: {FORMAT}\n{dump(classifier.recipe)}")
+    write_atomically(directory / WEIGHTS_FILE, save(classifier.tensors(), metadata={"format": FORMAT}))
+
+
+def load_classifier(directory: Path) -> QDEQClassifier:
+    """Rebuild a classifier from its folder.
+
+    Raises:
+        ModelFileError: a file is missing, damaged, of another format, or does not fit the other.
+        RecipeError: `model.yaml` holds something that is not a classifier's recipe.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    for name in (RECIPE_FILE, WEIGHTS_FILE):
+        if not (directory / name).is_file():
+            raise ModelFileError(f"{directory / name}: there is no such file; {directory} holds no saved model")
+    data = read_yaml(directory / RECIPE_FILE)
+    found = data.pop("format", None)
+    if found != FORMAT:
+        raise ModelFileError(f"{directory / RECIPE_FILE}: format is {found!r}; this version reads {FORMAT!r}")
+    recipe: ClassifierRecipe = check(data, ClassifierRecipe, source=str(directory / RECIPE_FILE))
+    classifier = QDEQClassifier.from_recipe(recipe, seed=0)
+    path = directory / WEIGHTS_FILE
+    try:
+        classifier.load_tensors(load(path.read_bytes()))
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: is not a whole safetensors file: {error}") from None
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ModelFileError(f"{path}: does not fit {RECIPE_FILE}: {error}") from None
+    return classifier.eval()

@@ -1,0 +1,361 @@
+"""Recipes: the YAML files that say what is built, read and checked in one place.
+
+A recipe is named by its file's stem (`qdeq fit digits`) or by a path. Reading never executes code. Whatever is wrong
+with one is a `RecipeError` of one sentence: the file, the key, the value, what would be right, and for a misspelt
+name the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+SUFFIXES = (".yaml", ".yml")
+MAX_BYTES = 1_000_000
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message names the file, the key, the value, and what would be right."""
+
+
+@dataclass(frozen=True)
+class RecipeEntry:
+    """One recipe in a list.
+
+    Attributes:
+        kind: the folder that it stands in (`circuits`, `backends`, `training`).
+        name: what it is called by.
+        path: its file.
+        description: its own line about itself.
+    """
+
+    kind: str
+    name: str
+    path: Path
+    description: str
+
+
+def load(
+    kind: str,
+    name_or_path: str | Path,
+    model: Any,
+    *,
+    overrides: Sequence[str] = (),
+    references: Mapping[str, str] | None = None,
+) -> Any:
+    """Read a recipe, apply overrides, and check it.
+
+    Args:
+        kind: the recipe folder to look in (`circuits`, `backends`, `training`).
+        name_or_path: a recipe's name, or the path of a YAML file.
+        model: the pydantic model, or annotated union of models, that the recipe must satisfy.
+        overrides: `"a.b=c"` each; c is parsed as YAML.
+        references: top-level keys that may name another recipe instead of holding it, and that recipe's kind:
+            `{"circuit": "circuits"}`. The other recipe is put in its place before overrides go deeper into it.
+
+    Returns:
+        An instance of `model`.
+
+    Raises:
+        RecipeError: the file, a key or a value is wrong.
+    """
+    path = find(kind, name_or_path)
+    tree = _Tree(read_yaml(path), origin=str(path))
+    references = references or {}
+    for text in overrides:
+        key, value = parse_override(text)
+        _expand(tree, references, [key[0]] if len(key) > 1 else [], path.parent)
+        tree.set(key, value, origin=f"--set {text}")
+    _expand(tree, references, references, path.parent)
+    return _validate(tree, model)
+
+
+def check(data: Any, model: Any, *, source: str) -> Any:
+    """Check a mapping that is already in memory as a recipe; `source` is what errors call it."""
+    return _validate(_Tree(data, origin=source), model)
+
+
+def find(kind: str, name_or_path: str | Path, *, base: Path | None = None) -> Path:
+    """The file of a recipe.
+
+    A path is looked up from `base` (the folder of the recipe that refers to it), from the working directory, and,
+    for something like `backends/shots.yaml`, among the shipped recipes.
+    """
+    text = str(name_or_path)
+    shipped = {path.stem: path for path in _files(kind)}
+    path = Path(text).expanduser()
+    if path.suffix in SUFFIXES or len(path.parts) > 1:
+        for candidate in [path] if base is None else [base / path, path]:
+            if candidate.is_file():
+                return candidate
+        if path.parts[:-1] == (kind,) and path.stem in shipped and not path.exists():
+            return shipped[path.stem]
+        reason = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise RecipeError(f"{text}: this {_singular(kind)} recipe {reason}; {_listing(path.stem, shipped)}")
+    if text in shipped:
+        return shipped[text]
+    raise RecipeError(f"there is no {_singular(kind)} recipe named {text!r}; {_listing(text, shipped)}")
+
+
+def list_recipes(kind: str) -> list[RecipeEntry]:
+    """The shipped recipes of a kind, by name."""
+    entries = []
+    for path in _files(kind):
+        description = read_yaml(path).get("description", "")
+        entries.append(RecipeEntry(kind, path.stem, path, " ".join(str(description).split())))
+    return entries
+
+
+def folder(kind: str) -> Path:
+    """Where the recipes of a kind stand: inside the installed package, or at the top of the repository."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_recipes" / kind
+    return installed if installed.is_dir() else package.parent / kind
+
+
+def dump(recipe: BaseModel) -> str:
+    """A recipe as YAML, every default written out; `load` reads it back to an equal one."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def nearest(name: object, valid: Iterable[object]) -> str | None:
+    """The valid name that looks most like `name`, if any does."""
+    names = {str(entry).lower(): str(entry) for entry in valid}
+    close = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.5)
+    return names[close[0]] if close else None
+
+
+def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+    """`"a.b=c"` as (("a", "b"), c), where c is parsed as YAML."""
+    name, separator, value = text.partition("=")
+    key = tuple(part.strip() for part in name.split("."))
+    if not separator or not all(key):
+        raise RecipeError(f"--set {text}: expected key=value, for example --set optimisation.epochs=20")
+    try:
+        return key, yaml.load(value, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"--set {text}: the value is not YAML: {_yaml_problem(error)}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, every key a string; nothing is executed, and duplicate keys are refused."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise RecipeError(f"{path}: is {size:,} bytes long; a recipe is at most {MAX_BYTES:,}")
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: is not a text file in UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, RecipeError):
+            raise
+        raise RecipeError(f"{path}: is not valid YAML: {_yaml_problem(error)}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, not {_shown(data)}")
+    return data
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe subset, without aliases (they can blow up) and duplicate keys (one of the two would be ignored)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a recipe has no aliases (*name)", self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if not isinstance(key, str) or key_node.tag != "tag:yaml.org,2002:str":
+                problem = f"keys are words, not {_shown(key)}"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1, which PyYAML reads, takes 5e-3 for a word; YAML 1.2 and everybody who writes it mean a number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+class _Tree:
+    """A recipe's mapping, and where each part of it was written (for errors)."""
+
+    def __init__(self, data: Any, *, origin: str) -> None:
+        self.data = data
+        self.origins: dict[tuple[str, ...], str] = {(): origin}
+
+    def set(self, key: tuple[str, ...], value: Any, *, origin: str) -> None:
+        """Put `value` under `key`; mappings on the way are made where they are missing."""
+        node = self.data
+        for depth, part in enumerate(key[:-1]):
+            if not isinstance(node.setdefault(part, {}), dict):
+                where = ".".join(key[: depth + 1])
+                raise RecipeError(f"{origin}: {where} is {_shown(node[part])}, it has no keys below it")
+            node = node[part]
+        node[key[-1]] = value
+        self.origins[key] = origin
+
+    def origin(self, loc: Sequence[Any]) -> tuple[str, int]:
+        """Where the part at `loc` was written, and how many leading keys that place takes for granted."""
+        for length in range(len(loc), -1, -1):
+            if tuple(loc[:length]) in self.origins:
+                return self.origins[tuple(loc[:length])], length
+        return self.origins[()], 0
+
+
+def _expand(tree: _Tree, references: Mapping[str, str], keys: Iterable[str], base: Path) -> None:
+    """Put the recipes that are referred to by name in place of their names."""
+    for key in keys:
+        if key not in references or not isinstance(tree.data.get(key), str):
+            continue
+        name = tree.data[key]
+        try:
+            path = find(references[key], name, base=base)
+        except RecipeError as error:
+            raise RecipeError(f"{tree.origin([key])[0]}: {key}: {error}") from None
+        tree.set((key,), read_yaml(path), origin=str(path))
+
+
+def _validate(tree: _Tree, model: Any) -> Any:
+    adapter = TypeAdapter(model)
+    try:
+        return adapter.validate_python(tree.data)
+    except ValidationError as error:
+        raise RecipeError(_sentence(error, tree, adapter)) from None
+    except RecursionError:
+        raise RecipeError(f"{tree.origin(())[0]}: is nested too deeply") from None
+
+
+def _sentence(error: ValidationError, tree: _Tree, adapter: TypeAdapter[Any]) -> str:
+    """The one error that explains the others: a misspelt key before the missing one, the deepest before its union."""
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda entry: (entry["type"] != "extra_forbidden", -len(entry["loc"])))
+    try:
+        schema: dict[str, Any] = adapter.json_schema()
+    except Exception:  # a type without a JSON schema costs the suggestion, never the message
+        schema = {}
+    keys, parent = _walk(schema, first["loc"])
+    origin, taken = tree.origin(keys)
+    from_command = origin.startswith("--set")
+    where = ".".join(keys if from_command else keys[taken:])
+    prefix = f"{origin}: {where}" if where else origin
+    others = f" ({len(errors) - 1} further error{'s' * (len(errors) > 2)})" if len(errors) > 1 else ""
+    return f"{prefix}: {_remedy(first, keys, parent)}{others}"
+
+
+def _remedy(error: Any, keys: list[str], parent: Mapping[str, Any]) -> str:
+    """What is wrong with the value, and what would be right."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    fields = parent.get("properties", {})
+    if kind == "extra_forbidden":
+        return f"unknown key {keys[-1]!r} (value {_shown(value)}); {_choices(keys[-1], fields, 'the keys here are')}"
+    if kind == "missing":
+        field = fields.get(keys[-1], {})
+        meaning = field.get("description")
+        return "this key is missing" + (f"; it says: {meaning}" if meaning else "")
+    if kind in ("literal_error", "enum"):
+        options = re.findall(r"'([^']*)'", str(context.get("expected", ""))) or [str(context.get("expected"))]
+        return f"{_shown(value)} is not valid; {_choices(value, options, 'expected')}"
+    if kind == "union_tag_invalid":
+        options = re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))
+        key = str(context.get("discriminator", "kind")).strip("'")
+        return f"{key} is {_shown(context.get('tag'))}; {_choices(context.get('tag'), options, 'expected')}"
+    if kind == "union_tag_not_found":
+        key = str(context.get("discriminator", "kind")).strip("'")
+        return f"{_shown(value)} does not say which {key} it is"
+    if kind == "value_error":
+        message = str(context.get("error", error["msg"]))
+        return message if isinstance(value, dict) else f"{_shown(value)} is not valid: {message}"
+    expected = re.sub(r"^Input should be ", "expected ", error["msg"])
+    return f"{_shown(value)} is not valid; {expected}"
+
+
+def _walk(schema: Mapping[str, Any], loc: Sequence[str | int]) -> tuple[list[str], Mapping[str, Any]]:
+    """The keys of a location without the tags that pydantic puts in for unions, and the schema that holds the last."""
+    definitions = schema.get("$defs", {})
+    node = parent = _resolved(schema, definitions)
+    keys: list[str] = []
+    for part in loc:
+        if isinstance(part, str) and part not in node.get("properties", {}):
+            branch = _branch(node, part, definitions)
+            if branch is not None:
+                node = branch
+                continue
+        keys.append(str(part))
+        parent = node
+        if isinstance(part, int):
+            node = _resolved(node.get("items", {}), definitions)
+        else:
+            node = _resolved(node.get("properties", {}).get(part, {}), definitions)
+    return keys, parent
+
+
+def _branch(node: Mapping[str, Any], tag: str, definitions: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The member of a union that pydantic calls `tag`; None if the node is no union or has no such member."""
+    reference = node.get("discriminator", {}).get("mapping", {}).get(tag)
+    if reference is not None:
+        return _resolved({"$ref": reference}, definitions)
+    types = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "none": "null"}
+    for option in node.get("oneOf", node.get("anyOf", ())):
+        member = _resolved(option, definitions)
+        names = {member.get("title"), member.get("properties", {}).get("kind", {}).get("const"), member.get("const")}
+        if tag in names or member.get("type") == types.get(tag, tag) or tag.startswith(f"{member.get('type')}["):
+            return member
+    return None
+
+
+def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in node:
+        node = definitions.get(str(node["$ref"]).rsplit("/", 1)[-1], {})
+    return node
+
+
+def _choices(name: object, valid: Iterable[object], lead: str) -> str:
+    options = [str(entry) for entry in valid]
+    close = nearest(name, options)
+    listed = f"{lead} {', '.join(options)}" if options else "there are no keys here"
+    return f"did you mean {close!r}? ({listed})" if close else listed
+
+
+def _listing(name: str, shipped: Mapping[str, Path]) -> str:
+    return _choices(name, sorted(shipped), "the shipped ones are")
+
+
+def _files(kind: str) -> list[Path]:
+    return sorted(path for path in folder(kind).glob("*") if path.suffix in SUFFIXES)
+
+
+def _singular(kind: str) -> str:
+    return kind[:-1] if kind.endswith("s") else kind
+
+
+def _shown(value: object) -> str:
+    """A value as an error shows it: short, whatever it is."""
+    if isinstance(value, dict):
+        return "a mapping"
+    text = repr(value) if not isinstance(value, list) or len(value) < 20 else f"a list of {len(value)} entries"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _yaml_problem(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else str(problem)

@@ -1,0 +1,19 @@
+"""What can go wrong in a run, by whose doing; each message says what and what would be right."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """Data that cannot be used."""
+
+
+class RunError(ValueError):
+    """A run directory that cannot be used."""
+
+
+class SetupError(ValueError):
+    """Parts of a recipe, each fine in itself, that do not fit together or do not work on this machine."""
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on."""

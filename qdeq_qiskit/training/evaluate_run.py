@@ -1,0 +1,133 @@
+"""A finished run's model on test images, on its own backend and on another one beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from qdeq_qiskit import recipes
+from qdeq_qiskit.backends import AnyBackend
+from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.evaluation import Evaluation, evaluate
+from qdeq_qiskit.training.fit import setting_up
+from qdeq_qiskit.training.run_directory import RunDirectory
+
+SAMPLES_ON_A_SAMPLED_BACKEND = 48
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model on the same samples, on the backend of its training and perhaps on another.
+
+    Attributes:
+        outcomes: evaluations by what the backend says of itself; the training's first.
+        total: how many test samples there are.
+        path: where the figures were written.
+    """
+
+    outcomes: dict[str, Evaluation]
+    total: int
+    path: Path
+
+    def figures(self) -> dict[str, Any]:
+        """All figures, and how far the other backend's equilibria are from the training's."""
+        first, *others = self.outcomes.values()
+        figures: dict[str, Any] = {name: outcome.metrics() for name, outcome in self.outcomes.items()}
+        for other in others:
+            figures["compared"] = {
+                "same_prediction": float((first.predicted == other.predicted).mean()),
+                "median_displacement": float(np.median(np.linalg.norm(first.state - other.state, axis=1))),
+            }
+        return figures
+
+    def table(self) -> Table:
+        """The figures as a table."""
+        samples = len(next(iter(self.outcomes.values())).labels)
+        table = Table(title=f"{samples:,} of {self.total:,} test images", title_justify="left", title_style="bold")
+        table.add_column("", style="dim")
+        for name in self.outcomes:
+            table.add_column(name, justify="right")
+        metrics = [outcome.metrics() for outcome in self.outcomes.values()]
+        for name, form in _ROWS.items():
+            values = [entry[name] for entry in metrics]
+            if any(values):
+                table.add_row(name.replace("_", " "), *("–" if v is None else form.format(v) for v in values))
+        compared = self.figures().get("compared")
+        if compared:
+            blank = [""] * (len(self.outcomes) - 1)
+            table.add_row("same prediction", *blank, f"{compared['same_prediction']:.1%}")
+            table.add_row("displacement of w*, median", *blank, f"{compared['median_displacement']:.1e}")
+        return table
+
+
+def evaluate_run(
+    path: Path,
+    *,
+    backend: str | None = None,
+    samples: int | None = None,
+    data_dir: Path | None = None,
+    console: Console | None = None,
+) -> Comparison:
+    """Test the model of a run; the figures also go to `evaluations/` in its directory.
+
+    Args:
+        path: the run's directory.
+        backend: name or path of a backend recipe; None for the run's own backend alone.
+        samples: how many test images, with the classes in their proportions; None for all, or for 48 on a backend
+            that is sampled.
+        data_dir: as for `fit`; None for where the run was begun with.
+        console: where a line announces what takes long; None for nowhere.
+
+    Raises:
+        RunError, ModelFileError, RecipeError, DataError, SetupError: something cannot be used; the message says what.
+    """
+    directory = RunDirectory.open(path)
+    if not directory.model.is_dir():
+        raise RunError(f"{path}: no epoch was finished, so there is no model; --resume it first")
+    with setting_up():
+        classifier = QDEQClassifier.load(directory.model)
+    recipe = directory.recipe()
+    other = None
+    name = "own"
+    if backend is not None:
+        chosen = recipes.load("backends", backend, AnyBackend)
+        name = Path(backend).stem
+        with setting_up():
+            other = classifier.on_backend(chosen)
+    if samples is None and other is not None and not other.backend.exact:
+        samples = SAMPLES_ON_A_SAMPLED_BACKEND
+    test = load_splits(recipe.data, data_dir=data_dir or directory.data_dir()).test
+    images = test if samples is None else test.sample(samples, seed=recipe.data.split_seed)
+    outcomes = {classifier.backend.describe(): evaluate(classifier, images)}
+    if other is not None:
+        if console is not None and not other.backend.exact:
+            console.print(f"running {len(images)} images on: {other.backend.describe()}", highlight=False)
+        outcomes[other.backend.describe()] = evaluate(other, images)
+    folder = directory.path / "evaluations"
+    folder.mkdir(exist_ok=True)
+    comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json")
+    write_atomically(comparison.path, json.dumps(comparison.figures(), indent=2) + "\n")
+    return comparison
+
+
+_ROWS = {
+    "accuracy": "{:.1%}",
+    "macro_f1": "{:.3f}",
+    "log_loss": "{:.3f}",
+    "converged_fraction": "{:.2%}",
+    "median_residual": "{:.1e}",
+    "mean_iterations": "{:.1f}",
+    "mean_evaluations": "{:.1f}",
+    "circuits": "{:,}",
+    "shots": "{:,}",
+    "seconds": "{:.2f}",
+}

@@ -1,0 +1,353 @@
+"""One training run, from a recipe to a run directory with a result."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import resource
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from qdeq_qiskit import __version__
+from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.batches import Batches
+from qdeq_qiskit.training.checkpoints import KeepCheckpoints, PlainCheckpointIO, newest_checkpoint, read_checkpoint
+from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.errors import DataError, RunError, SetupError
+from qdeq_qiskit.training.evaluation import Control, evaluate, logistic_regression
+from qdeq_qiskit.training.images import Images, ImageSplits
+from qdeq_qiskit.training.progress import SeededEpochs, TrainingProgress
+from qdeq_qiskit.training.recipe import TrainingRecipe
+from qdeq_qiskit.training.run_directory import RunDirectory
+from qdeq_qiskit.training.task import ClassifierTask
+
+VALIDATION_BATCH = 2048
+
+
+def fit(
+    recipe: TrainingRecipe,
+    *,
+    name: str = "run",
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    console: Console | None = None,
+) -> RunDirectory:
+    """Train from the beginning.
+
+    Nothing is written before the data are read and the model is built; a run that fails before its first epoch is
+    complete leaves no directory behind.
+
+    Args:
+        recipe: what to do.
+        name: what the run is called, and its directory if `out` is not given.
+        out: a new or empty directory; None for the first free `runs/<name>-<number>`.
+        data_dir: folder of the data set's files; see `idx.read_split`.
+        console: where progress is shown; None for nowhere.
+
+    Returns:
+        The run's directory, with its result and report.
+
+    Raises:
+        DataError, RunError: the data or the directory cannot be used.
+        ValueError: the parts of the recipe do not fit together.
+        TrainingError: training failed.
+    """
+    prepared = _prepare(recipe, data_dir)
+    directory = RunDirectory.claim(out, name=name)
+    try:
+        directory.begin(recipe, _origin(name, data_dir))
+        trained = _train(prepared, directory, console, checkpoint=None)
+    except BaseException:
+        if not any(directory.checkpoints.glob("*.ckpt")):
+            directory.discard()
+        raise
+    _conclude(prepared, directory, trained)
+    return directory
+
+
+def resume(
+    path: Path,
+    *,
+    recipe: TrainingRecipe | None = None,
+    data_dir: Path | None = None,
+    console: Console | None = None,
+) -> RunDirectory:
+    """Continue an interrupted run from its newest readable checkpoint; it ends as if it had not been interrupted.
+
+    Args:
+        path: the run's directory.
+        recipe: the run's recipe once more, perhaps with more `optimisation.epochs`; None for the recorded one.
+        data_dir: as for `fit`; None for where the run was begun with.
+        console: as for `fit`.
+
+    Raises:
+        RunError: no run there, it is finished, its checkpoints are damaged, or `recipe` is another one.
+    """
+    directory = RunDirectory.open(path)
+    recorded = directory.recipe()
+    recipe = recipe or recorded
+    _check_same(recorded, recipe, path)
+    if directory.finished and recipe.optimisation.epochs <= recorded.optimisation.epochs:
+        raise RunError(
+            f"{path}: the run is finished; to train it further, --set optimisation.epochs to more than "
+            f"{recorded.optimisation.epochs}"
+        )
+    checkpoint, complaints = newest_checkpoint(directory)
+    for complaint in complaints:
+        warnings.warn(f"{complaint}; continuing from {checkpoint}", stacklevel=2)
+    prepared = _prepare(recipe, data_dir or directory.data_dir())
+    directory.reopen(recipe)
+    trained = _train(prepared, directory, console, checkpoint=checkpoint)
+    _conclude(prepared, directory, trained)
+    return directory
+
+
+def rewrite_report(path: Path, *, data_dir: Path | None = None) -> Path:
+    """Write the report of a finished run anew; returns its path.
+
+    Raises:
+        RunError: there is no run, it is not finished, or a file of it is damaged.
+        DataError: the data, of which the report shows some images, cannot be read.
+    """
+    from qdeq_qiskit.training.report import write_report
+
+    directory = RunDirectory.open(path)
+    directory.result()
+    return write_report(directory, load_splits(directory.recipe().data, data_dir=data_dir or directory.data_dir()))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs in memory.
+
+    Attributes:
+        recipe: what to do.
+        splits: the images.
+        classifier: the model, with its initial weights.
+        features: each split's features, (N, d), by its name.
+        labels: each split's labels, (N,).
+    """
+
+    recipe: TrainingRecipe
+    splits: ImageSplits
+    classifier: QDEQClassifier
+    features: dict[str, torch.Tensor]
+    labels: dict[str, torch.Tensor]
+
+    def batches(self, split: str, size: int, *, seed: int | None = None) -> Batches:
+        """A split's batches."""
+        return Batches(self.features[split], self.labels[split], batch_size=size, seed=seed)
+
+    def control(self) -> Control:
+        """Logistic regression on the same features."""
+        train, test = (
+            (self.features[split].cpu().numpy(), self.labels[split].cpu().numpy()) for split in ("train", "test")
+        )
+        return logistic_regression(train, test)
+
+
+def _prepare(recipe: TrainingRecipe, data_dir: Path | None) -> Prepared:
+    splits = load_splits(recipe.data, data_dir=data_dir)
+    images: dict[str, Images] = {"train": splits.train, "valid": splits.valid, "test": splits.test}
+    with setting_up():
+        classifier = QDEQClassifier.from_recipe(recipe.classifier(splits), seed=recipe.seed)
+        # Pooled once, up front: a training step sees features only.
+        features = {split: classifier.features(torch.from_numpy(part.pixels)) for split, part in images.items()}
+    device = classifier.weight.device
+    labels = {split: torch.from_numpy(part.labels).to(device) for split, part in images.items()}
+    return Prepared(recipe, splits, classifier, features, labels)
+
+
+@contextlib.contextmanager
+def setting_up() -> Iterator[None]:
+    """What building a model refuses (a GPU that is not there, Aer missing, sizes that do not fit) is a SetupError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (ValueError, ImportError) as error:
+        raise SetupError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What training left behind, besides the best weights in the classifier."""
+
+    history: list[dict[str, Any]]
+    best_epoch: int
+    circuits: int
+    shots: int
+
+
+def _train(
+    prepared: Prepared, directory: RunDirectory, console: Console | None, *, checkpoint: Path | None
+) -> _Trained:
+    """Run Lightning's loop, or what is left of it; the classifier ends with the best epoch's weights."""
+    options = prepared.recipe.optimisation
+    task, keep = ClassifierTask(prepared.classifier, options), KeepCheckpoints(directory)
+    if checkpoint is not None:
+        content = read_checkpoint(checkpoint)
+        task.on_load_checkpoint(content)
+        keep.load_state_dict(content["callbacks"][keep.state_key])
+    waited = len(task.history) - keep.best_epoch
+    stopped = options.early_stopping_patience is not None and waited >= options.early_stopping_patience
+    if len(task.history) < options.epochs and not stopped:
+        _run_lightning(prepared, directory, console, task, keep, checkpoint)
+    prepared.classifier.load_tensors(keep.best_tensors)
+    return _Trained(task.history, keep.best_epoch, task.circuits, task.shots)
+
+
+def _run_lightning(
+    prepared: Prepared,
+    directory: RunDirectory,
+    console: Console | None,
+    task: ClassifierTask,
+    keep: KeepCheckpoints,
+    checkpoint: Path | None,
+) -> None:
+    recipe, options = prepared.recipe, prepared.recipe.optimisation
+    batches = prepared.batches("train", options.batch_size, seed=recipe.seed)
+    callbacks: list[Callback] = [SeededEpochs(recipe.seed, batches), keep]
+    if console is not None:
+        callbacks.append(TrainingProgress(console))
+    if options.early_stopping_patience is not None:
+        callbacks.append(EarlyStopping("valid_loss", patience=options.early_stopping_patience))
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator="gpu" if prepared.classifier.weight.is_cuda else "cpu",
+            devices=1,
+            max_epochs=options.epochs,
+            gradient_clip_val=options.gradient_clip,
+            callbacks=callbacks,
+            plugins=[PlainCheckpointIO()],
+            logger=TensorBoardLogger(str(directory.tensorboard), name="", version=""),
+            log_every_n_steps=sys.maxsize,  # figures are logged once an epoch, by the task
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=directory.path,
+        )
+        trainer.fit(
+            task,
+            batches,
+            prepared.batches("valid", VALIDATION_BATCH),
+            ckpt_path=checkpoint,
+            weights_only=True,
+        )
+
+
+def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained) -> None:
+    """Test the best epoch once, write the result, then the report."""
+    from qdeq_qiskit.training.report import write_report
+
+    classifier, history = prepared.classifier, trained.history
+    best = history[trained.best_epoch - 1]
+    valid, test = evaluate(classifier, prepared.splits.valid), evaluate(classifier, prepared.splits.test)
+    test.save(directory.test)
+    metrics, control = test.metrics(), prepared.control()
+    seconds = sum(row["train_seconds"] for row in history)
+    steps = history[-1]["step"]
+    directory.finish(
+        {
+            "test_accuracy": test.accuracy,
+            "valid_accuracy": valid.accuracy,
+            "train_loss": best["train_loss"],
+            "train_accuracy": best["train_accuracy"],
+            "control_accuracy": control.accuracy,
+            "steps": steps,
+            "epochs": len(history),
+            "best_epoch": trained.best_epoch,
+            "seconds": sum(row["seconds"] for row in history),
+            "train_seconds": seconds,
+            "ms_per_step": 1000 * seconds / steps,
+            "median_residual": metrics["median_residual"],
+            "converged_fraction": metrics["converged_fraction"],
+            "mean_iterations": metrics["mean_iterations"],
+            "circuits": trained.circuits + valid.circuits + test.circuits,
+            "shots": trained.shots + valid.shots + test.shots,
+            "seed": prepared.recipe.seed,
+            "test": metrics,
+            "control": {"name": "logistic regression", "accuracy": control.accuracy, "parameters": control.parameters},
+            "parameters": {
+                "circuit": classifier.weight.numel(),
+                "head": classifier.head.weight.numel() + classifier.head.bias.numel(),
+            },
+            "samples": {split: len(labels) for split, labels in prepared.labels.items()},
+            "backend": classifier.backend.describe(),
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+    )
+    write_report(directory, prepared.splits)
+
+
+def _check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> None:
+    """A run goes on as it began, but for the number of epochs."""
+
+    def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+        if not isinstance(tree, dict):
+            return {prefix: tree}
+        parts = [flat(value, f"{prefix}.{key}" if prefix else key) for key, value in tree.items()]
+        return {key: value for part in parts for key, value in part.items()}
+
+    before, now = flat(recorded.model_dump(mode="json")), flat(given.model_dump(mode="json"))
+    for key in before | now:
+        if before.get(key) != now.get(key) and key not in ("description", "optimisation.epochs"):
+            raise RunError(
+                f"{path}: the run was begun with {key} = {before.get(key)!r}, not {now.get(key)!r}; only "
+                "optimisation.epochs may change when a run is continued"
+            )
+
+
+def _origin(name: str, data_dir: Path | None) -> dict[str, Any]:
+    packages = ("torch", "qiskit", "qiskit-machine-learning", "lightning", "numpy")
+    return {
+        "name": name,
+        "data_dir": str(data_dir.expanduser().resolve()) if data_dir is not None else None,
+        "begun": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "versions": {
+            "qdeq_qiskit": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in packages},
+        },
+    }
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's advice (more workers, log more often), which does not fit batches that are slices.
+
+    Ctrl-C, which Lightning turns into an exit with signals blocked, stays a KeyboardInterrupt.
+    """
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", message=".*(does not have many workers|log_every_n_steps|isinstance).*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        except SystemExit:
+            raise KeyboardInterrupt from None
+        finally:
+            if in_main_thread:
+                signal.signal(signal.SIGINT, handler)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,105 @@
+"""Labelled images in memory, and the three splits of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qdeq_qiskit.training.errors import DataError
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and their labels.
+
+    Args:
+        pixels: (N, height, width), float32 in any finite range (the shipped sets: 0 to 1).
+        labels: (N,), integers in 0 … num_classes − 1.
+        num_classes: how many classes there are.
+
+    Raises:
+        DataError: shapes that do not fit, a pixel that is not finite, a label out of range, or no image at all.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        pixels, labels = np.asarray(self.pixels, dtype=np.float32), np.asarray(self.labels)
+        if pixels.ndim != 3:
+            raise DataError(f"pixels have shape {pixels.shape}; expected (images, height, width)")
+        if labels.shape != (len(pixels),):
+            raise DataError(f"{len(pixels)} images have labels of shape {labels.shape}; expected ({len(pixels)},)")
+        if not len(pixels):
+            raise DataError("there are no images")
+        if not np.isfinite(pixels).all():
+            bad = np.flatnonzero(~np.isfinite(pixels).all(axis=(1, 2)))
+            raise DataError(f"{len(bad)} images have NaN or infinite pixels, the first is image {bad[0]}")
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(f"labels have dtype {labels.dtype}; expected integers")
+        outside = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
+        if len(outside):
+            raise DataError(
+                f"image {outside[0]} has label {labels[outside[0]]}; with {self.num_classes} classes, labels are "
+                f"0 to {self.num_classes - 1} ({len(outside)} images are outside)"
+            )
+        object.__setattr__(self, "pixels", pixels)
+        object.__setattr__(self, "labels", labels.astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> Images:
+        """The images of these rows, in this order."""
+        return Images(self.pixels[rows], self.labels[rows], self.num_classes)
+
+    def sample(self, count: int, *, seed: int) -> Images:
+        """`count` images with the classes in their proportions, the same for the same seed; all if there are fewer."""
+        return self if count >= len(self) else self.divide(count, seed=seed)[1]
+
+    def divide(self, size: int | float, *, seed: int) -> tuple[Images, Images]:
+        """Two parts with the classes in the same proportions; the second has `size` images, or that fraction of them.
+
+        Raises:
+            DataError: a part would be too small to hold every class.
+        """
+        from sklearn.model_selection import train_test_split
+
+        try:
+            first, second = train_test_split(
+                np.arange(len(self)), test_size=size, stratify=self.labels, random_state=seed
+            )
+        except ValueError as error:
+            counts = np.bincount(self.labels, minlength=self.num_classes).tolist()
+            raise DataError(
+                f"{len(self)} images ({counts} per class) cannot be split with {size} in the second part: {error}"
+            ) from None
+        return self.take(np.sort(first)), self.take(np.sort(second))
+
+
+@dataclass(frozen=True)
+class ImageSplits:
+    """A data set as training wants it.
+
+    Attributes:
+        name: the data set's name.
+        class_names: what each label stands for.
+        train, valid, test: the three splits.
+        fingerprint: SHA-256 of each source file, by name; empty for a set that is bundled with a library.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Images
+    valid: Images
+    test: Images
+    fingerprint: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for split in ("train", "valid", "test"):
+            images: Images = getattr(self, split)
+            missing = np.setdiff1d(np.arange(len(self.class_names)), images.labels)
+            if len(missing):
+                raise DataError(f"{self.name}: the {split} split has no image of class {self.class_names[missing[0]]}")

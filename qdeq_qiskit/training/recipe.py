@@ -1,0 +1,82 @@
+"""A training run, as a recipe says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self, final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from qdeq_qiskit import recipes
+from qdeq_qiskit.backends import AnyBackend
+from qdeq_qiskit.circuits import CircuitRecipe
+from qdeq_qiskit.models import ClassifierRecipe, ModelRecipe
+from qdeq_qiskit.training.datasets import DataRecipe
+from qdeq_qiskit.training.images import ImageSplits
+
+KIND = "training"
+REFERENCES = {"circuit": "circuits", "backend": "backends"}
+
+
+@final
+class OptimisationRecipe(BaseModel):
+    """How the weights are trained: Adam at a constant rate, clipped gradients, the best epoch by validation loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=100, description="Passes over the training set.")
+    batch_size: Annotated[int, Field(ge=1)] = Field(default=256, description="Samples in an optimiser step.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=5e-3, description="Adam's step size.")
+    gradient_clip: Annotated[float, Field(gt=0)] | None = Field(
+        default=0.25, description="Largest norm of the gradient of all weights together; null for no limit."
+    )
+    early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Stop after so many epochs without a better validation loss; null for never."
+    )
+
+
+@final
+class TrainingRecipe(BaseModel):
+    """A training recipe: what a YAML file in the folder `training/` holds.
+
+    `circuit` and `backend` are names of recipes of their own, or stand here in full.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = Field(default="", description="One line about the run, shown in listings.")
+    data: DataRecipe = Field(description="The images.")
+    circuit: CircuitRecipe = Field(description="The circuit, or the name of a recipe in circuits/.")
+    backend: AnyBackend = Field(description="Where it is evaluated, or the name of a recipe in backends/.")
+    model: ModelRecipe = Field(default=ModelRecipe(), description="What is around the circuit.")
+    optimisation: OptimisationRecipe = Field(default=OptimisationRecipe(), description="How it is trained.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        default=0, description="Seed of initial weights, batch order and dropout; the data are split by another one."
+    )
+
+    @model_validator(mode="after")
+    def _trainable_exists(self) -> Self:
+        group = self.model.trainable
+        groups = ["all", *self.circuit.build().weight_groups]
+        if group not in groups:
+            close = recipes.nearest(group, groups)
+            hint = f"did you mean {close!r}? " if close else ""
+            raise ValueError(f"model.trainable is {group!r}; {hint}this circuit has {', '.join(groups)}")
+        return self
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Self:
+        """Read a recipe by name or path; overrides are `"optimisation.epochs=20"` each.
+
+        Raises:
+            RecipeError: the file, a key or a value is wrong.
+        """
+        recipe = recipes.load(KIND, name_or_path, cls, overrides=overrides, references=REFERENCES)
+        assert isinstance(recipe, cls)
+        return recipe
+
+    def classifier(self, splits: ImageSplits) -> ClassifierRecipe:
+        """The recipe of the classifier that this run trains."""
+        return ClassifierRecipe(
+            class_names=splits.class_names, circuit=self.circuit, backend=self.backend, model=self.model
+        )

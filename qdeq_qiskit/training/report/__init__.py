@@ -1,0 +1,110 @@
+"""The report of a run: one HTML file that needs nothing beside itself."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from qdeq_qiskit import __version__, recipes
+from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.evaluation import Evaluation
+from qdeq_qiskit.training.images import ImageSplits
+from qdeq_qiskit.training.recipe import TrainingRecipe
+from qdeq_qiskit.training.report import figures
+from qdeq_qiskit.training.report.circuit_figure import circuit_figure
+from qdeq_qiskit.training.run_directory import RunDirectory
+
+TEMPLATE = "report.html.j2"
+PIXELS_PER_INCH = 160
+
+
+def write_report(directory: RunDirectory, splits: ImageSplits) -> Path:
+    """Write `report.html` from what a finished run left behind.
+
+    Args:
+        directory: the run.
+        splits: its data, for the pictures of test images.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        RunError: the run is not finished, or a file of it is damaged.
+    """
+    import jinja2
+
+    recipe, result, origin = directory.recipe(), directory.result(), directory.origin()
+    test = Evaluation.load(directory.test)
+    if not np.array_equal(test.labels, splits.test.labels):
+        raise RunError(f"{directory.test}: holds other test samples than the data set has")
+    qnn = recipe.circuit.build()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(TEMPLATE).render(
+        name=origin.get("name", directory.path.name),
+        recipe=recipe,
+        recipe_text=recipes.dump(recipe),
+        result=result,
+        origin=origin,
+        version=__version__,
+        qnn=qnn,
+        resources=qnn.resources(),
+        class_names=splits.class_names,
+        mistakes=int((test.predicted != test.labels).sum()),
+        unconverged=int((~test.converged).sum()),
+        figures={name: _embedded(figure) for name, figure in _figures(directory, recipe, result, test, splits)},
+    )
+    write_atomically(directory.report, page)
+    return directory.report
+
+
+def _figures(
+    directory: RunDirectory, recipe: TrainingRecipe, result: dict[str, Any], test: Evaluation, splits: ImageSplits
+) -> Iterator[tuple[str, Figure]]:
+    """The figures that the run has numbers for, by the names that the template knows."""
+    yield (
+        "learning",
+        figures.learning_curves(
+            _history(directory), best_epoch=result["best_epoch"], control=result["control"]["accuracy"]
+        ),
+    )
+    yield "predictions", figures.predictions(splits.test.pixels, test.labels, test.probabilities, splits.class_names)
+    yield "confusion", figures.confusion_matrix(test.labels, test.predicted, splits.class_names)
+    if test.trace.size:
+        solver = recipe.model.solver.make() if recipe.model.solver else recipe.backend.default_solver()
+        yield "convergence", figures.convergence(test.trace, tolerance=solver.tolerance)
+        yield "iterations", figures.iteration_histogram(test.iterations)
+    if test.radius.size:
+        yield "radius", figures.spectral_radius(test.radius)
+    yield "circuit", circuit_figure(recipe.circuit.build())
+
+
+def _embedded(figure: Figure) -> str:
+    """A figure as the value of an <img>'s src."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _history(directory: RunDirectory) -> list[dict[str, Any]]:
+    try:
+        with directory.history.open(encoding="utf-8", newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{directory.history}: cannot be read: {error}") from None
+    if not rows:
+        raise RunError(f"{directory.history}: is empty")
+    return [{**row, "epoch": int(row["epoch"])} for row in rows]

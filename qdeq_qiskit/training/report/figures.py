@@ -1,0 +1,229 @@
+"""The report's figures; each function takes numbers and gives a figure, none touches matplotlib's global state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+INK = "#1f2933"
+MUTED = "#7b8794"
+GRID = "#e4e7eb"
+MAIN = "#2a6f97"
+ACCENT = "#c8553d"
+PALE = "#a9cce3"
+
+P = ParamSpec("P")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    settings: Any = {
+        "font.family": "DejaVu Sans",
+        "font.size": 9.5,
+        "text.color": INK,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.linewidth": 0.8,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 10,
+        "grid.color": GRID,
+        "grid.linewidth": 0.8,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "lines.linewidth": 1.8,
+        "lines.solid_capstyle": "round",
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+@_styled
+def learning_curves(history: Sequence[dict[str, Any]], *, best_epoch: int, control: float | None) -> Figure:
+    """Loss, accuracy and solver iterations over epochs; the chosen epoch is marked."""
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(10.5, 3.1), layout="constrained")
+    loss, accuracy, iterations = figure.subplots(1, 3)
+    marker = "o" if len(epochs) == 1 else ""
+    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
+        axes.plot(epochs, [row[f"train_{name}"] for row in history], color=PALE, marker=marker, label="training")
+        axes.plot(epochs, [row[f"valid_{name}"] for row in history], color=MAIN, marker=marker, label="validation")
+    loss.set(title="Loss", ylabel="cross entropy (training: + penalty)", ylim=(0, None))
+    accuracy.set(title="Accuracy", ylabel="share of images recognised")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    if control is not None:
+        accuracy.axhline(
+            control, color=ACCENT, linewidth=1.2, linestyle=(0, (4, 3)), label="logistic regression (test)"
+        )
+    iterations.plot(epochs, [row["train_iterations"] for row in history], color=PALE, marker=marker, label="training")
+    iterations.plot(epochs, [row["valid_iterations"] for row in history], color=MAIN, marker=marker, label="validation")
+    iterations.set(title="Solver work", ylabel="iterations per image", ylim=(0, None))
+    for axes in (loss, accuracy, iterations):
+        axes.axvline(best_epoch, color=MUTED, linewidth=0.9, linestyle=":", label=f"chosen epoch ({best_epoch})")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    accuracy.legend(loc="lower right")
+    loss.legend(loc="upper right")
+    return figure
+
+
+@_styled
+def convergence(trace: np.ndarray, *, tolerance: float) -> Figure:
+    """Relative residual against evaluations of f: median, the middle 80%, and the worst sample."""
+    figure = Figure(figsize=(5.1, 4.2), layout="constrained")
+    axes = figure.subplots()
+    shown = np.maximum(trace, np.finfo(np.float32).tiny)
+    low, median, high = np.quantile(shown, (0.1, 0.5, 0.9), axis=1)
+    evaluations = np.arange(1, len(trace) + 1)
+    axes.fill_between(evaluations, low, high, color=PALE, alpha=0.6, linewidth=0, label="middle 80 %")
+    axes.plot(evaluations, median, color=MAIN, marker="o", markersize=4, label="median")
+    axes.plot(evaluations, shown.max(axis=1), color=ACCENT, linewidth=1, linestyle=":", label="worst")
+    axes.axhline(tolerance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="tolerance")
+    axes.set_yscale("log")
+    axes.set(
+        title="How the equilibrium is approached",
+        xlabel="evaluations of f",
+        ylabel="relative residual  ‖f(w) − w‖ / ‖f(w)‖",
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="upper right")
+    return figure
+
+
+@_styled
+def iteration_histogram(iterations: np.ndarray) -> Figure:
+    """How many solver iterations the test samples took."""
+    figure = Figure(figsize=(5.1, 3.3), layout="constrained")
+    axes = figure.subplots()
+    counts = np.bincount(iterations.astype(int))
+    axes.bar(np.arange(len(counts)), counts / counts.sum(), width=0.8, color=MAIN)
+    mean = float(iterations.mean())
+    axes.axvline(mean, color=ACCENT, linewidth=1.2, linestyle=(0, (4, 3)), label=f"mean {mean:.1f}")
+    axes.set(title="Iterations to the equilibrium", xlabel="solver iterations", ylabel="share of test images")
+    axes.set_xlim(max(-0.6, float(iterations.min()) - 1.6), len(counts) + 0.6)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper right")
+    return figure
+
+
+@_styled
+def spectral_radius(radius: np.ndarray) -> Figure:
+    """Distribution of the spectral radius of ∂f/∂w at the equilibria."""
+    figure = Figure(figsize=(5.1, 3.3), layout="constrained")
+    axes = figure.subplots()
+    limit = max(1.1, float(radius.max()) * 1.05)
+    sns.histplot(x=radius, bins=44, binrange=(0, limit), stat="probability", color=MAIN, edgecolor="white", linewidth=0.4, alpha=1, ax=axes)
+    axes.axvline(1, color=ACCENT, linewidth=1.2, linestyle=(0, (4, 3)), label="1: plain iteration stops converging")
+    axes.set_xlim(0, limit)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
+    axes.set(
+        title="How strongly f contracts at the equilibrium",
+        xlabel="spectral radius of ∂f/∂w",
+        ylabel="share of test images",
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper right" if float(np.median(radius)) < 0.5 else "upper left")
+    return figure
+
+
+@_styled
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """True against predicted classes, in images."""
+    size = len(class_names)
+    counts = np.zeros((size, size), dtype=int)
+    np.add.at(counts, (labels, predicted), 1)
+    figure = Figure(figsize=(5.1, 4.2) if size <= 6 else (6.6, 5.6), layout="constrained")
+    axes = figure.subplots()
+    palette = sns.light_palette(MAIN, as_cmap=True)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    sns.heatmap(
+        share,
+        annot=counts,
+        fmt="d",
+        cmap=palette,
+        vmin=0,
+        vmax=1,
+        square=True,
+        linewidths=1,
+        linecolor="white",
+        cbar_kws={"label": "share of the true class", "shrink": 0.85},
+        xticklabels=list(class_names),
+        yticklabels=list(class_names),
+        annot_kws={"fontsize": 9},
+        ax=axes,
+    )
+    axes.set(title="Confusion matrix (images)", xlabel="predicted class", ylabel="true class")
+    axes.tick_params(length=0)
+    long_names = max(map(len, class_names)) > 3
+    axes.tick_params(axis="x", rotation=45 if long_names else 0)
+    axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+@_styled
+def predictions(
+    pixels: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> Figure:
+    """Some test images with what the model says; mistakes, if there are any, in the second row."""
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    right = np.flatnonzero(predicted == labels)
+    wrong = np.flatnonzero(predicted != labels)
+    columns = 8
+    # Every class in turn, so that the first row is not eight times the same.
+    first = [row for k in range(len(class_names)) for row in right[labels[right] == k][: columns // 2]]
+    first = sorted(first, key=lambda row: (list(right[labels[right] == labels[row]]).index(row), labels[row]))[:columns]
+    second = wrong[np.argsort(-confidence[wrong])][:columns]
+    rows = [first] + ([list(second)] if len(second) else [])
+    figure = Figure(figsize=(10.5, 1.75 * len(rows) + 0.1), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for line, chosen in enumerate(rows):
+        for axes, row in zip(grid[line], chosen, strict=False):
+            axes.imshow(pixels[row], cmap="gray_r", interpolation="nearest")
+            text = class_names[predicted[row]]
+            correct = predicted[row] == labels[row]
+            if not correct:
+                text = f"{class_names[labels[row]]} read as {text}"
+            axes.set_title(
+                f"{text}\n{confidence[row]:.0%} sure",
+                fontsize=8.5,
+                loc="center",
+                color=INK if correct else ACCENT,
+                fontweight="normal",
+                pad=4,
+            )
+    return figure
+

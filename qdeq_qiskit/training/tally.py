@@ -1,0 +1,71 @@
+"""What happened to the samples of an epoch, gathered without waiting for the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qdeq_qiskit.equilibrium import Reason, Solution
+
+
+class Tally:
+    """Loss, accuracy, residuals and costs over many batches.
+
+    `add` keeps references to small tensors and computes next to nothing, so that a training step is not slowed and a
+    GPU is not waited for; `summary` does the sums.
+    """
+
+    def __init__(self) -> None:
+        self._loss: list[Tensor] = []
+        self._correct: list[Tensor] = []
+        self._residual: list[Tensor] = []
+        self._iterations: list[Tensor] = []
+        self._reason: list[Tensor] = []
+        self._sizes: list[int] = []
+        self.circuits = 0
+        self.shots = 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, solution: Solution) -> None:
+        """Take in one batch."""
+        self._loss.append(loss.detach())
+        self._correct.append(logits.detach().argmax(dim=1) == labels)
+        self._residual.append(solution.relative_residual)
+        self._iterations.append(solution.iterations)
+        self._reason.append(solution.reason)
+        self._sizes.append(len(labels))
+        self.circuits += solution.circuits
+        self.shots += solution.shots
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def latest(self) -> dict[str, float]:
+        """The last batch's figures; waits for the device."""
+        return {
+            "loss": float(self._loss[-1]),
+            "accuracy": float(self._correct[-1].float().mean()),
+            "residual": float(self._residual[-1].nanmedian()),
+            "iterations": float(self._iterations[-1].float().mean()),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The epoch's figures: means over samples; the residual is the median; `unconverged` is a count.
+
+        Samples for which no fixed point was sought (direct mode, warm-up) have no residual and are not unconverged.
+        """
+        sizes = torch.tensor(self._sizes, dtype=torch.float64)
+        loss = torch.stack(self._loss).double().cpu()
+        residual = torch.cat(self._residual)
+        reason = torch.cat(self._reason)
+        failed = (reason != int(Reason.CONVERGED)) & (reason != int(Reason.NOT_SOUGHT))
+        return {
+            "loss": float((loss * sizes).sum() / sizes.sum()),
+            "accuracy": float(torch.cat(self._correct).float().mean()),
+            "residual": float(residual.nanmedian()),
+            "worst_residual": float(residual.nan_to_num(nan=0.0, posinf=torch.inf).max()),
+            "iterations": float(torch.cat(self._iterations).float().mean()),
+            "unconverged": int(failed.sum()),
+            "samples": len(reason),
+        }

@@ -1,0 +1,129 @@
+"""The Lightning task: one classifier, its loss, its optimiser, and a row of figures for every epoch."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any, final
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from qdeq_qiskit.equilibrium import NotConvergedWarning
+from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.errors import TrainingError
+from qdeq_qiskit.training.recipe import OptimisationRecipe
+from qdeq_qiskit.training.tally import Tally
+
+Batch = tuple[Tensor, Tensor]
+
+
+@final
+class ClassifierTask(pl.LightningModule):
+    """Cross entropy plus the weighted Jacobian penalty, minimised by Adam.
+
+    Figures are kept per epoch in `history` and logged once an epoch: a log entry a step would cost as much as the
+    step itself.
+
+    Args:
+        classifier: what is trained, in place.
+        optimisation: batch size aside, how.
+    """
+
+    def __init__(self, classifier: QDEQClassifier, optimisation: OptimisationRecipe) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.optimisation = optimisation
+        self.history: list[dict[str, Any]] = []
+        self.circuits = 0
+        self.shots = 0
+        self.tally = Tally()
+        self._validation = Tally()
+        self._validated: dict[str, Any] = {}
+        self._epoch_started = 0.0
+        self._train_seconds = 0.0
+        self._last_row = time.perf_counter()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        features, labels = batch
+        output = self.classifier.classify(features)
+        loss = torch.nn.functional.cross_entropy(output.logits, labels)
+        penalty = output.solution.penalty
+        if penalty is not None:
+            loss = loss + self.classifier.penalty_weight * penalty
+        self.tally.add(loss, output.logits, labels, output.solution)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather one batch's figures; the loss is the cross entropy alone."""
+        features, labels = batch
+        output = self.classifier.classify(features)
+        loss = torch.nn.functional.cross_entropy(output.logits, labels)
+        self._validation.add(loss, output.logits, labels, output.solution)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam at a constant rate."""
+        return torch.optim.Adam(self.classifier.parameters(), lr=self.optimisation.learning_rate)
+
+    def on_fit_start(self) -> None:
+        """Start the clock of the whole run."""
+        self._last_row = time.perf_counter()
+
+    def on_train_epoch_start(self) -> None:
+        """Start counting."""
+        self.tally = Tally()
+        self._epoch_started = time.perf_counter()
+
+    def on_validation_epoch_start(self) -> None:
+        """Training's clock stops here."""
+        self._train_seconds = time.perf_counter() - self._epoch_started
+        self._validation = Tally()
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish the figure that early stopping watches."""
+        self._validated = self._validation.summary()
+        self.log("valid_loss", self._validated["loss"])
+
+    def on_train_epoch_end(self) -> None:
+        """Close the epoch: one row of history, at most one warning."""
+        trained, validated = self.tally.summary(), self._validated
+        if not torch.isfinite(torch.tensor(trained["loss"])):
+            raise TrainingError(
+                f"the loss of epoch {self.current_epoch + 1} is {trained['loss']}; a smaller "
+                "optimisation.learning_rate or optimisation.gradient_clip may help"
+            )
+        self.circuits += self.tally.circuits + self._validation.circuits
+        self.shots += self.tally.shots + self._validation.shots
+        now = time.perf_counter()
+        row = {
+            "epoch": self.current_epoch + 1,
+            "step": self.global_step,
+            **{f"train_{name}": trained[name] for name in _PER_EPOCH},
+            **{f"valid_{name}": validated[name] for name in _PER_EPOCH},
+            "train_seconds": self._train_seconds,
+            "seconds": now - self._last_row,
+        }
+        self._last_row = now
+        self.history.append(row)
+        self.log_dict({name: float(value) for name, value in row.items() if name not in ("epoch", "step")})
+        if trained["unconverged"]:
+            warnings.warn(
+                f"epoch {self.current_epoch + 1}: {trained['unconverged']} of {trained['samples']} samples did not "
+                f"converge (largest relative residual {trained['worst_residual']:.1e})",
+                NotConvergedWarning,
+                stacklevel=2,
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """History and costs go with the weights."""
+        checkpoint["qdeq"] = {"history": self.history, "circuits": self.circuits, "shots": self.shots}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up history and costs where the checkpoint left them."""
+        kept = checkpoint["qdeq"]
+        self.history, self.circuits, self.shots = kept["history"], kept["circuits"], kept["shots"]
+
+
+_PER_EPOCH = ("loss", "accuracy", "residual", "iterations", "unconverged")
