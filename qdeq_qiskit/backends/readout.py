@@ -9,6 +9,8 @@ import torch
 from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor
 
+from qdeq_qiskit.backends.grams import SignedGrams
+
 
 class Readout:
     """K observables on n wires, as torch sees them; they act in the precision and on the device of what is given.
@@ -23,18 +25,15 @@ class Readout:
         self.num_bases = len(sum(simplified[1:], start=simplified[0]).group_commuting(qubit_wise=True))
         self._diagonal = all(not np.any(observable.paulis.x) for observable in simplified)
         if self._diagonal:
-            self._signs = torch.as_tensor(np.stack([_diagonal(observable) for observable in simplified]))
+            self._signs = SignedGrams(torch.as_tensor(np.stack([_diagonal(o) for o in simplified])))
         else:
             self._terms = [_terms(observable) for observable in simplified]
-        self._cache: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+        self._in_precision: dict[tuple[torch.device, torch.dtype], SignedGrams] = {}
 
     def real_operators(self, columns: Tensor) -> Tensor:
         """Re M_k restricted to the d basis states that inputs reach, (K, d, d): all that real amplitudes see."""
         if self._diagonal:
-            # Re(W† S W) = Wrᵀ S Wr + Wiᵀ S Wi: one real product with real and imaginary rows stacked.
-            stacked = torch.cat((columns.real, columns.imag))
-            signs = self._diagonal_signs(stacked.dtype, stacked.device)
-            return torch.matmul((stacked * torch.cat((signs, signs), dim=1).unsqueeze(-1)).mT, stacked)
+            return self._grams(columns).operators(columns)
         return self.hermitian_operators(columns).real
 
     def hermitian_operators(self, columns: Tensor) -> Tensor:
@@ -44,20 +43,21 @@ class Readout:
     def applied(self, columns: Tensor) -> Tensor:
         """O_k applied to columns, (K, 2ⁿ, d), complex."""
         if self._diagonal:
-            return self._diagonal_signs(columns.real.dtype, columns.device).unsqueeze(-1) * columns
+            return self._grams(columns).diagonals.unsqueeze(-1) * columns
         return torch.stack([_apply(terms, columns) for terms in self._terms])
 
     def expectations(self, states: Tensor) -> Tensor:
         """⟨O_k⟩ of a batch of states, (B, 2ⁿ) → (B, K), real."""
         if self._diagonal:
-            return states.abs().square() @ self._diagonal_signs(states.real.dtype, states.device).T
+            return states.abs().square() @ self._grams(states).diagonals.T
         return torch.einsum("ib,kib->bk", states.T.conj(), self.applied(states.T)).real
 
-    def _diagonal_signs(self, dtype: torch.dtype, device: torch.device) -> Tensor:
-        key = (device, dtype)
-        if key not in self._cache:
-            self._cache[key] = self._signs.to(device, dtype)
-        return self._cache[key]
+    def _grams(self, like: Tensor) -> SignedGrams:
+        """The diagonals in the real precision and on the device of a complex tensor."""
+        key = (like.device, like.dtype)
+        if key not in self._in_precision:
+            self._in_precision[key] = self._signs.to(like.device, like.real.dtype)
+        return self._in_precision[key]
 
 
 def _apply(terms: list[tuple[np.ndarray, np.ndarray]], columns: Tensor) -> Tensor:

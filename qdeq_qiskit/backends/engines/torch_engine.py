@@ -28,7 +28,7 @@ BLOCK_WIDTH = 4
 class _Forward(NamedTuple):
     """What the backward pass reuses: prefix products, block matrices, and the columns that enter each block."""
 
-    prefixes: Tensor  # (L, blocks, D, D)
+    prefixes: Tensor  # (rows, D, D), in the scan's order
     matrices: Tensor  # (blocks, D, D)
     entering: list[Tensor]  # per block, (D, 2ⁿ d / D)
 
@@ -72,9 +72,10 @@ class TorchEngine(Engine):
         for index, slots in enumerate(self._slots_of_block):
             if not slots:
                 continue
-            v = kept.prefixes[: len(slots), index]
+            rows = self._place[slots]
+            v = kept.prefixes[rows]
             # ∂B/∂φ_j = B V_j† (−i H_j/2) V_j
-            moved = kept.matrices[index] @ (v.mH @ (-0.5j * self._generators[: len(slots), index] @ v))
+            moved = kept.matrices[index] @ (v.mH @ (-0.5j * self._generators[rows] @ v))
             tangents = [self._layout.advance(index, derivative @ kept.entering[index]) for derivative in moved.unbind()]
             for later in range(index + 1, len(kept.matrices)):
                 tangents = [self._layout.advance(later, kept.matrices[later] @ tangent) for tangent in tangents]
@@ -82,77 +83,91 @@ class TorchEngine(Engine):
         return columns, result
 
     def _build_constants(self, blocks: list[Block], size: int) -> None:
-        """Stacks all blocks' factors, padded with identities to the length of the longest block."""
+        """Tables of all blocks' factors, padded with identities so that every block has as many."""
         parts = [factors(block) for block in blocks]
         self._slots_of_block = [slots for slots, _, _, _ in parts]
-        self._length = max(1, *(len(slots) for slots in self._slots_of_block))
-        dtype = complex_dtype(self.dtype)
-        terms = torch.zeros(self._length, len(blocks), 3, size, size, dtype=torch.complex128)
-        generators = torch.zeros(self._length, len(blocks), size, size, dtype=torch.complex128)
-        terms[:, :, 0] = torch.eye(size)
+        length = max(1, *(len(slots) for slots in self._slots_of_block))
+        self._scan = _Scan(length, len(blocks), size)
+        rows = self._scan.rows
+        terms = torch.zeros(rows, 3, size, size, dtype=torch.complex128)
+        terms[:, 0] = torch.eye(size)
+        generators = torch.zeros(rows, size, size, dtype=torch.complex128)
+        read = torch.zeros(rows, dtype=torch.long)
+        place = torch.zeros(self.program.num_slots, dtype=torch.long)
         for index, (slots, hs, fixed, _) in enumerate(parts):
-            for j in range(len(slots)):
+            for j, slot in enumerate(slots):
+                row = self._scan.row(j, index)
                 h, f = torch.as_tensor(hs[j] + 0j), torch.as_tensor(fixed[j])
-                generators[j, index] = h
-                terms[j, index] = torch.stack((f - h @ h @ f, h @ h @ f, -1j * h @ f))
-        self._terms = terms.to(self.device, dtype).reshape(self._length * len(blocks), 3, size * size)
+                generators[row] = h
+                terms[row] = torch.stack((f - h @ h @ f, h @ h @ f, -1j * h @ f))
+                read[row], place[slot] = slot, row
+        dtype = complex_dtype(self.dtype)
+        # Real weights (1, cos φ/2, sin φ/2) multiply real and imaginary parts alike.
+        self._terms = torch.view_as_real(terms.to(self.device, dtype)).reshape(rows, 3, -1)
         self._generators = generators.to(self.device, dtype)
+        self._read, self._place = read.to(self.device), place.to(self.device)
         trailing = torch.stack([torch.as_tensor(t) for _, _, _, t in parts]).to(self.device, dtype)
         is_identity = torch.equal(trailing, torch.eye(size, dtype=dtype, device=self.device).expand_as(trailing))
         self._trailing = None if is_identity else trailing
-        # Where each slot's factor stands in the (length, blocks) table, and which slot each factor reads.
-        place = [0] * self.program.num_slots
-        read = torch.zeros(self._length * len(blocks), dtype=torch.long)
-        for index, slots in enumerate(self._slots_of_block):
-            for j, slot in enumerate(slots):
-                place[slot] = j * len(blocks) + index
-                read[place[slot]] = slot
-        self._place = torch.tensor(place, dtype=torch.long, device=self.device)
-        self._read = read.to(self.device)
-        self._table = (self._length, len(blocks), size)
 
     def _block_products(self, angles: Tensor) -> tuple[Tensor, Tensor]:
-        """Prefix products, (L, blocks, D, D), and block matrices, (blocks, D, D)."""
-        length, blocks, size = self._table
+        """Prefix products in the scan's rows, (rows, D, D), and block matrices, (blocks, D, D)."""
         half = (angles.to(self.dtype) / 2).index_select(0, self._read) if angles.numel() else self._no_angles()
         weights = torch.stack((torch.ones_like(half), half.cos(), half.sin()), dim=1).unsqueeze(1)
-        gates = torch.bmm(weights.to(self._terms.dtype), self._terms).view(length, blocks, size, size)
-        prefixes = _prefix_products(gates)
-        matrices = prefixes[-1] if self._trailing is None else torch.bmm(self._trailing, prefixes[-1])
-        return prefixes, matrices
+        gates = torch.view_as_complex(torch.bmm(weights, self._terms).view(len(half), -1, 2))
+        prefixes, products = self._scan(gates)
+        return prefixes, products if self._trailing is None else torch.bmm(self._trailing, products)
 
     def _no_angles(self) -> Tensor:
         return torch.zeros(len(self._terms), dtype=self.dtype, device=self.device)
 
     def _slot_gradients(self, prefixes: Tensor, x_adjoint: Tensor) -> Tensor:
         """½ Im⟨V_j X†, H_j V_j⟩ for every slot, (G,); `x_adjoint` is X† = B†Λ of each block, (blocks, D, D)."""
-        left = torch.view_as_real(torch.matmul(prefixes, x_adjoint))
-        right = torch.view_as_real(torch.matmul(self._generators, prefixes))
-        imaginary = left[..., 0] * right[..., 1] - left[..., 1] * right[..., 0]
-        return (0.5 * imaginary.sum(dim=(-2, -1))).flatten().index_select(0, self._place)
+        blocks, size, _ = x_adjoint.shape
+        left = torch.matmul(prefixes.view(-1, blocks, size, size), x_adjoint).view(len(prefixes), -1)
+        right = torch.bmm(self._generators, prefixes).view(len(prefixes), -1)
+        return 0.5 * torch.linalg.vecdot(left, right).imag.index_select(0, self._place)
 
 
-def _prefix_products(gates: Tensor) -> Tensor:
-    """V_j = U_j ⋯ U_1 along the first axis of (L, N, D, D), in about 2√L batched products instead of L."""
-    length, count, size, _ = gates.shape
-    stride = max(1, math.isqrt(length))
-    groups = -(-length // stride)
-    if groups * stride > length:
-        pad = torch.eye(size, dtype=gates.dtype, device=gates.device).expand(groups * stride - length, count, -1, -1)
-        gates = torch.cat((gates, pad))
-    # Step s of all groups at once, so that each product is one contiguous batch.
-    steps = gates.view(groups, stride, count, size, size).transpose(0, 1).reshape(stride, groups * count, size, size)
-    within = torch.empty_like(steps)
-    within[0] = steps[0]
-    for s in range(1, stride):
-        torch.bmm(steps[s], within[s - 1], out=within[s])
-    totals = within[-1].view(groups, count, size, size)
-    carried = torch.empty_like(totals)
-    carried[0] = torch.eye(size, dtype=gates.dtype, device=gates.device)
-    for g in range(1, groups):
-        torch.bmm(totals[g - 1], carried[g - 1], out=carried[g])
-    products = torch.matmul(within.view(stride, groups, count, size, size), carried)
-    return products.transpose(0, 1).reshape(groups * stride, count, size, size)[:length]
+class _Scan:
+    """Prefix products V_j = U_j ⋯ U_1 of every block in about 2√L batched products instead of L.
+
+    The L factors of a block form groups; the products within all groups advance step by step together, then each
+    group is multiplied by what comes before it. Factors are kept in rows so ordered that every step is one contiguous
+    batch: row (step, group, block).
+    """
+
+    def __init__(self, length: int, blocks: int, size: int) -> None:
+        self.steps = max(1, math.isqrt(length))
+        self.groups = -(-length // self.steps)
+        self.blocks = blocks
+        self.size = size
+
+    @property
+    def rows(self) -> int:
+        """All factors, padding included."""
+        return self.steps * self.groups * self.blocks
+
+    def row(self, j: int, block: int) -> int:
+        """Where factor j of a block stands."""
+        group, step = divmod(j, self.steps)
+        return (step * self.groups + group) * self.blocks + block
+
+    def __call__(self, factors: Tensor) -> tuple[Tensor, Tensor]:
+        """All prefix products, (rows, D, D), and the last one of every block, (blocks, D, D)."""
+        batch, size = self.groups * self.blocks, self.size
+        steps = factors.view(self.steps, batch, size, size)
+        within = [steps[0]]
+        for step in steps[1:]:
+            within.append(torch.bmm(step, within[-1]))
+        if self.groups == 1:
+            return torch.cat(within), within[-1]
+        totals = within[-1].view(self.groups, self.blocks, size, size)
+        carried = [torch.eye(size, dtype=factors.dtype, device=factors.device).expand(self.blocks, size, size)]
+        for total in totals:
+            carried.append(torch.bmm(total, carried[-1]) if len(carried) > 1 else total)
+        products = torch.matmul(torch.stack(within), torch.cat(carried[:-1]))
+        return products.view(-1, size, size), carried[-1]
 
 
 class _Layout:

@@ -9,6 +9,8 @@ with :math:`r_w = (1, \vec r_w)`, so values and derivatives are real and in clos
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,7 +22,8 @@ from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 class BlochEncoder:
     """Bloch vectors of a product-state encoder, and their derivatives along given directions of the features.
 
-    The l-th rotations of all wires are done at once; a wire with fewer is padded with identities.
+    The l-th rotations of all wires are done at once; a wire with fewer is padded with identities. The batch is the
+    last axis of everything, where the many 3×3 products run fastest.
 
     Args:
         program: single-wire operations; the angle map's parameters are the features (and the weights, unused).
@@ -31,15 +34,14 @@ class BlochEncoder:
 
     def __init__(self, program: GateProgram, num_features: int, *, device: torch.device, dtype: torch.dtype) -> None:
         self.num_wires = program.num_qubits
-        self._num_features = num_features
         self._unused = len(program.angle_map.parameters) - num_features
-        self._plain = program.angle_map.plain_indices
         self._angles = program.angle_map.compile()
+        plain = program.angle_map.plain_indices
+        self._plain = None if plain is None else torch.tensor(plain, dtype=torch.long, device=device)
         layers = _layers(program)
-        depth, wires = len(layers), self.num_wires
-        terms = torch.zeros(depth, wires, 3, 3, 3, dtype=torch.float64)  # weights (1, cos φ, sin φ)
-        cross = torch.zeros(depth, wires, 3, 3, dtype=torch.float64)
-        read = torch.zeros(depth, wires, dtype=torch.long)
+        terms = torch.zeros(len(layers), self.num_wires, 3, 3, 3, dtype=torch.float64)  # of 1, cos φ and sin φ
+        cross = torch.zeros(len(layers), self.num_wires, 3, 3, dtype=torch.float64)
+        read = torch.zeros(len(layers), self.num_wires, dtype=torch.long)
         for level, layer in enumerate(layers):
             for wire, (axis, slot, before) in enumerate(layer):
                 fixed = torch.as_tensor(before)
@@ -52,60 +54,49 @@ class BlochEncoder:
                 terms[level, wire] = rotation @ fixed
                 cross[level, wire] = turn
                 read[level, wire] = slot
-        self._depth = depth
-        self._terms = terms.to(device, dtype).reshape(depth * wires, 3, 9)
+        self._depth = len(layers)
+        self._terms = terms.to(device, dtype).flatten(0, 1).flatten(2).mT.contiguous()  # (depth·n, 9, 3)
         self._cross = cross.to(device, dtype)
         self._read = read.flatten().to(device)
-        self._dtype, self._device = dtype, device
 
     def directions(self, v: Tensor, lift: Tensor) -> Tensor:
-        """∂φ/∂w for v = R w + x: (G, m) if the angles are features as they are, else (B, G, m)."""
+        """∂φ/∂w for v = R w + x, (G, m, 1) if the angles are features as they are, else (G, m, B)."""
         if self._plain is not None:
-            return lift[torch.tensor(self._plain, dtype=torch.long, device=lift.device)]
+            return lift.index_select(0, self._plain).unsqueeze(-1)
         columns = [torch.func.jvp(self._feature_angles, (v,), (column.expand_as(v),))[1] for column in lift.T]
-        return torch.stack(columns, dim=-1)
+        return torch.stack(columns, dim=-1).permute(1, 2, 0)
 
     def bloch(self, v: Tensor) -> Tensor:
-        """(1, r) of every wire, (B, n, 4)."""
-        vectors = self._rotated(v)[0][..., :1]
-        return self._with_one(vectors.squeeze(-1))
+        """(1, r) of every wire, (n, 4, B), of features, (B, d)."""
+        gates = self._gates(v)
+        vectors = gates[0][:, :, 2]  # |0⟩ points to +z
+        for level in range(1, self._depth):
+            vectors = (gates[level] * vectors.unsqueeze(1)).sum(2)
+        return _with_one(vectors)
 
     def bloch_and_tangents(self, v: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, r), (B, n, 4), and ∂r/∂w, (B, n, 3, m), along `directions` from the method of that name."""
-        per_slot = directions.index_select(-2, self._read)  # (..., depth·n, m)
-        per_slot = per_slot.unflatten(-2, (self._depth, self.num_wires))
-        vectors, tangents = self._rotated(v, per_slot)
-        return self._with_one(vectors.squeeze(-1)), tangents
+        """(1, r), (n, 4, B), and ∂r/∂w, (n, 3, m, B), along `directions` from the method of that name."""
+        gates = self._gates(v)
+        turning = directions.index_select(0, self._read).unflatten(0, (self._depth, self.num_wires)).unsqueeze(2)
+        vectors = gates[0][:, :, 2]
+        # A rotation adds axis × r to the tangent, times ∂φ/∂w.
+        tangents = (self._cross[0] @ vectors).unsqueeze(2) * turning[0]
+        for level in range(1, self._depth):
+            both = torch.cat((vectors.unsqueeze(2), tangents), dim=2)
+            both = (gates[level].unsqueeze(3) * both.unsqueeze(1)).sum(2)
+            vectors = both[:, :, 0]
+            tangents = both[:, :, 1:] + (self._cross[level] @ vectors).unsqueeze(2) * turning[level]
+        return _with_one(vectors), tangents
+
+    def _gates(self, v: Tensor) -> Tensor:
+        """Rotations of all levels and wires, (depth, n, 3, 3, B)."""
+        angles = self._feature_angles(v).T
+        table = angles.index_select(0, self._read) if len(angles) else v.new_zeros(len(self._read), len(v))
+        weights = torch.stack((torch.ones_like(table), table.cos(), table.sin()), dim=1)
+        return torch.bmm(self._terms, weights).view(self._depth, self.num_wires, 3, 3, -1)
 
     def _feature_angles(self, v: Tensor) -> Tensor:
         return self._angles(torch.nn.functional.pad(v, (0, self._unused)) if self._unused else v)
-
-    def _with_one(self, vectors: Tensor) -> Tensor:
-        return torch.nn.functional.pad(vectors, (1, 0), value=1.0)
-
-    def _rotated(self, v: Tensor, per_slot: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Bloch vectors, (B, n, 3, 1), and their tangents, (B, n, 3, m); m = 0 without `per_slot`."""
-        batch, wires = v.shape[0], self.num_wires
-        angles = self._feature_angles(v)
-        table = angles.index_select(-1, self._read) if angles.shape[-1] else v.new_zeros(batch, len(self._read))
-        weights = torch.stack((torch.ones_like(table), table.cos(), table.sin()), dim=-1)
-        # (depth·n, B, 9) → (depth, B, n, 3, 3)
-        gates = torch.bmm(weights.transpose(0, 1), self._terms).view(self._depth, wires, batch, 3, 3).transpose(1, 2)
-        vectors = gates[0][..., 2:]  # |0⟩ points to +z
-        if per_slot is None:
-            for level in range(1, self._depth):
-                vectors = gates[level] @ vectors
-            return vectors, vectors[..., :0]
-        tangents = self._turned(0, vectors, per_slot)
-        for level in range(1, self._depth):
-            both = gates[level] @ torch.cat((vectors, tangents), dim=-1)
-            vectors = both[..., :1]
-            tangents = both[..., 1:] + self._turned(level, vectors, per_slot)
-        return vectors, tangents
-
-    def _turned(self, level: int, vectors: Tensor, per_slot: Tensor) -> Tensor:
-        """The tangent that the rotations of one level add: axis × r, times ∂φ/∂w."""
-        return (self._cross[level] @ vectors) * per_slot[..., level, :, :].unsqueeze(-2)
 
 
 class ProductMap(FixedPointMap):
@@ -157,9 +148,9 @@ class ProductMap(FixedPointMap):
         bloch, tangents = self._encoder.bloch_and_tangents(v, self._encoder.directions(v, lift))
         slopes = _slopes(self._coefficients, bloch)
         # Any wire's slope gives the value back, q being linear in it.
-        value = torch.bmm(slopes[:, :, 0], bloch[:, 0].unsqueeze(-1)).squeeze(-1)
-        gradients = slopes[..., 1:].flatten(-2)
-        return value, torch.bmm(gradients, tangents.flatten(1, 2))
+        value = (slopes[:, 0] * bloch[0]).sum(1)
+        jacobian = (slopes[:, :, 1:].unsqueeze(3) * tangents).sum((1, 2))
+        return value.T, jacobian.permute(2, 0, 1)
 
 
 def pauli_coefficients(operators: Tensor) -> Tensor:
@@ -173,64 +164,65 @@ def pauli_coefficients(operators: Tensor) -> Tensor:
     interleaved = [0, *(axis for wire in range(wires) for axis in (1 + wire, 1 + wires + wire))]
     tensor = operators.reshape(outputs, *(2,) * (2 * wires)).permute(interleaved)
     left = wires // 2
-    first, second = _trace_matrix(left, operators), _trace_matrix(wires - left, operators)
+    first, second = (_trace_matrix(m, operators.dtype, operators.device) for m in (left, wires - left))
     tensor = tensor.reshape(outputs, 4**left, 4 ** (wires - left))
     return torch.real(first @ tensor @ second.T).reshape(outputs, -1)
 
 
-def _trace_matrix(wires: int, like: Tensor) -> Tensor:
+@cache
+def _trace_matrix(wires: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Rows ½ᵐ P, as functionals on (row, column) pairs wire by wire: Tr(M P) = Σ M_ij P_ji, (4ᵐ, 4ᵐ)."""
     single = np.stack([PAULIS[name].T.reshape(4) / 2 for name in "ixyz"])
     matrix = np.eye(1, dtype=complex)
     for _ in range(wires):
         matrix = np.kron(matrix, single)
-    return torch.as_tensor(matrix, dtype=like.dtype, device=like.device)
+    return torch.as_tensor(matrix, dtype=dtype, device=device)
 
 
 def _contract(coefficients: Tensor, bloch: Tensor) -> Tensor:
     """q, (B, K): the coefficients with every wire's (1, r) contracted."""
-    wires = bloch.shape[1]
-    left = wires // 2
-    second = _kron(bloch[:, left:])
-    half = (second @ coefficients.reshape(-1, second.shape[1]).T).view(len(bloch), len(coefficients), -1)
-    if left == 0:
-        return half.squeeze(-1)
-    return torch.bmm(half, _kron(bloch[:, :left]).unsqueeze(-1)).squeeze(-1)
+    left = len(bloch) // 2
+    first, second = _kron(bloch[:left]), _kron(bloch[left:])
+    half = (coefficients.reshape(-1, len(second)) @ second).view(len(coefficients), len(first), -1)
+    return (half * first).sum(1).T
 
 
 def _slopes(coefficients: Tensor, bloch: Tensor) -> Tensor:
-    """∂q_k/∂r_w for every wire, (B, K, n, 4), by halves: contract one half of the wires, go on in the other."""
-    outputs, wires = len(coefficients), bloch.shape[1]
-    if wires == 1:
-        return coefficients.expand(len(bloch), outputs, 4).unsqueeze(2)
-    left = wires // 2
-    first, second = _kron(bloch[:, :left]), _kron(bloch[:, left:])
-    table = coefficients.reshape(outputs, first.shape[1], second.shape[1])
-    of_first = (second @ table.reshape(-1, second.shape[1]).T).view(len(bloch), outputs, -1)
-    of_second = (first @ table.transpose(0, 1).reshape(first.shape[1], -1)).view(len(bloch), outputs, -1)
-    return torch.cat((_half_slopes(of_first, bloch[:, :left]), _half_slopes(of_second, bloch[:, left:])), dim=2)
+    """∂q_k/∂r_w for every wire, (K, n, 4, B), by halves: contract one half of the wires, go on in the other."""
+    outputs, left = len(coefficients), len(bloch) // 2
+    if left == 0:
+        return coefficients[:, None, :, None].expand(-1, 1, 4, bloch.shape[-1])
+    first, second = _kron(bloch[:left]), _kron(bloch[left:])
+    table = coefficients.view(outputs, len(first), len(second))
+    of_first = (table.reshape(-1, len(second)) @ second).view(outputs, len(first), -1)
+    of_second = (table.mT.reshape(-1, len(first)) @ first).view(outputs, len(second), -1)
+    return torch.cat((_half_slopes(of_first, bloch[:left]), _half_slopes(of_second, bloch[left:])), dim=1)
 
 
 def _half_slopes(table: Tensor, bloch: Tensor) -> Tensor:
-    """As `_slopes`, for coefficients (B, K, 4ᵐ) that differ from sample to sample; (B, K, m, 4)."""
-    batch, outputs, _ = table.shape
-    wires = bloch.shape[1]
-    if wires == 1:
-        return table.unsqueeze(2)
-    left = wires // 2
-    first, second = _kron(bloch[:, :left]), _kron(bloch[:, left:])
-    matrix = table.view(batch, outputs, first.shape[1], second.shape[1])
-    of_first = torch.matmul(matrix, second[:, None, :, None]).squeeze(-1)
-    of_second = torch.matmul(first[:, None, None, :], matrix).squeeze(-2)
-    return torch.cat((_half_slopes(of_first, bloch[:, :left]), _half_slopes(of_second, bloch[:, left:])), dim=2)
+    """As `_slopes`, for coefficients (K, 4ᵐ, B) that differ from sample to sample; (K, m, 4, B)."""
+    left = len(bloch) // 2
+    if left == 0:
+        return table.unsqueeze(1)
+    first, second = _kron(bloch[:left]), _kron(bloch[left:])
+    matrix = table.view(len(table), len(first), len(second), -1)
+    of_first = (matrix * second).sum(2)
+    of_second = (matrix * first.unsqueeze(1)).sum(1)
+    return torch.cat((_half_slopes(of_first, bloch[:left]), _half_slopes(of_second, bloch[left:])), dim=1)
 
 
 def _kron(bloch: Tensor) -> Tensor:
-    """⊗_w (1, r_w), (B, 4ᵐ)."""
-    product = bloch[:, 0]
-    for wire in range(1, bloch.shape[1]):
-        product = (product.unsqueeze(-1) * bloch[:, wire].unsqueeze(1)).flatten(1)
+    """⊗_w (1, r_w), (4ᵐ, B); ones, (1, B), for no wire."""
+    if not len(bloch):
+        return bloch.new_ones(1, bloch.shape[-1])
+    product = bloch[0]
+    for vector in bloch[1:]:
+        product = (product.unsqueeze(1) * vector).flatten(0, 1)
     return product
+
+
+def _with_one(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.pad(vectors, (0, 0, 1, 0), value=1.0)
 
 
 def _layers(program: GateProgram) -> list[list[tuple[np.ndarray, int | None, np.ndarray]]]:

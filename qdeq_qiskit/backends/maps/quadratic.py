@@ -2,6 +2,8 @@ r"""The amplitude-encoded map: :math:`q_k(v) = v^T A_k v / v^T v` with :math:`A_
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ class QuadraticMap(FixedPointMap):
 
     .. math:: \partial q_k / \partial v = 2 (A_k v - q_k v) / v^T v .
 
-    At v = 0, which encodes as the first basis state, q_k = A_k[0, 0] and the derivative is taken as zero.
+    At v = 0, which encodes as the first basis state, q_k = A_k[0, 0] and the derivative is zero.
 
     Args:
         operators: A, (K, d, d), symmetric.
@@ -47,55 +49,40 @@ class QuadraticMap(FixedPointMap):
         return ReducedQuadraticMap.of(self._operators.detach(), self._x.detach(), self._lift, self._cost)
 
     def value(self, w: Tensor) -> Tensor:
-        return self._evaluate(w)[3]
+        return _forms(self._operators, torch.addmm(self._x, w, self._lift.T))[2]
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        v, applied, norm, value = self._evaluate(w)
-        slope = applied @ self._lift - value.unsqueeze(-1) * (v @ self._lift).unsqueeze(1)
-        return value, slope * (2 / norm).unsqueeze(-1)
+        v = torch.addmm(self._x, w, self._lift.T)
+        return _ValueAndSlope.apply(self._operators, v, self._lift)
 
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
-        v, applied, norm, value = self._evaluate(w)
-        return (applied - value.unsqueeze(-1) * v.unsqueeze(1)) * (2 / norm).unsqueeze(-1)
+        v = torch.addmm(self._x, w, self._lift.T)
+        identity = torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
+        return _ValueAndSlope.apply(self._operators, v, identity)[1]
 
     def vjp(self, w: Tensor, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         if self._x.requires_grad or not self._operators.requires_grad:
             return super().vjp(w, cotangent)
         with torch.no_grad():
             v = torch.addmm(self._x, w, self._lift.T)
-            norm, is_zero = _norm(v)
-            weights = cotangent / norm
-            weighted = (weights.T.unsqueeze(-1) * v).mT  # (K, d, B)
-            gradient = torch.matmul(weighted, v)
-            # At v = 0 the value is A_k[0, 0].
-            gradient[:, 0, 0] += (weights * is_zero).sum(0)
-            return gradient, None
-
-    def _evaluate(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """v (B, d), A_k v (B, K, d), vᵀv (B, 1) and q (B, K)."""
-        outputs, features, _ = self._operators.shape
-        v = torch.addmm(self._x, w, self._lift.T)
-        applied = (v @ self._operators.reshape(-1, features).T).view(-1, outputs, features)
-        norm, is_zero = _norm(v)
-        value = (torch.bmm(applied, v.unsqueeze(-1)).squeeze(-1) + is_zero * self._operators[:, 0, 0]) / norm
-        return v, applied, norm, value
+            weights = cotangent / _squared_norm(v)
+            return _weighted_products(weights.unsqueeze(-1) * v.unsqueeze(1), v, weights), None
 
 
 class ReducedQuadraticMap(FixedPointMap):
     r"""The same map, its quadratic forms reduced once per batch to the n state entries and one constant.
 
     With ŵ = (w, 1) and P_b = [R | x_b], :math:`q_k = ŵ^T (P^T A_k P) ŵ / ŵ^T (P^T P) ŵ`: an evaluation costs (n+1)²,
-    not d². No gradient flows to operators and features through it; solvers alone use it.
+    not d². Solvers alone use it; no gradient flows to operators and features through it. The batch is the last axis,
+    where the many small sums run fastest.
 
     Args:
-        forms: Pᵀ A_k P for each sample, and PᵀP as the last one, (B, K+1, n+1, n+1).
-        origin: A_k[0, 0], (K,).
+        forms: Pᵀ A_k P for each sample, and PᵀP as the last one, (K+1, n+1, n+1, B).
         cost: circuits that a machine would need.
     """
 
-    def __init__(self, forms: Tensor, origin: Tensor, cost: MapCost) -> None:
+    def __init__(self, forms: Tensor, cost: MapCost) -> None:
         self._forms = forms
-        self._origin = origin
         self._cost = cost
 
     @classmethod
@@ -103,55 +90,121 @@ class ReducedQuadraticMap(FixedPointMap):
         """Builds the forms for a batch: about K d² operations a sample."""
         batch, features = x.shape
         states = lift.shape[1]
-        identity = torch.eye(features, dtype=x.dtype, device=x.device).unsqueeze(0)
-        stack = torch.cat((operators, identity))
-        on_lift = stack @ lift
-        on_x = (x @ stack.reshape(-1, features).T).view(batch, -1, features)
-        forms = x.new_empty(batch, len(stack), states + 1, states + 1)
-        forms[..., :states, :states] = lift.T @ on_lift
-        mixed = on_x @ lift
-        forms[..., :states, states] = mixed
-        forms[..., states, :states] = mixed
-        forms[..., states, states] = torch.bmm(on_x, x.unsqueeze(-1)).squeeze(-1)
-        return cls(forms, operators[:, 0, 0], cost)
+        stack = torch.cat((operators, torch.eye(features, dtype=x.dtype, device=x.device).unsqueeze(0)))
+        on_lift = stack @ lift  # (K+1, d, n)
+        columns = x.T
+        forms = x.new_empty(len(stack), states + 1, states + 1, batch)
+        forms[:, :states, :states] = (lift.T @ on_lift).unsqueeze(-1)
+        mixed = (on_lift.mT.reshape(-1, features) @ columns).view(-1, states, batch)
+        forms[:, :states, states] = mixed
+        forms[:, states, :states] = mixed
+        on_x = (stack.view(-1, features) @ columns).view(-1, features, batch)
+        constant = torch.mul(on_x, columns, out=on_x).sum(1)
+        # With these two terms v = 0 has the value A_k[0, 0], and no other v notices: see _floor.
+        constant[:-1] += _floor(x.dtype) * operators[:, 0, :1]
+        constant[-1] += _floor(x.dtype)
+        forms[:, states, states] = constant
+        return cls(forms, cost)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        return self._forms, self._origin
+        return (self._forms,)
 
     @property
     def cost(self) -> MapCost:
         return self._cost
 
     def with_inputs(self, inputs: tuple[Tensor, ...]) -> ReducedQuadraticMap:
-        forms, origin = inputs
-        return ReducedQuadraticMap(forms, origin, self._cost)
+        (forms,) = inputs
+        return ReducedQuadraticMap(forms, self._cost)
 
     def select(self, rows: Tensor) -> ReducedQuadraticMap:
-        return ReducedQuadraticMap(self._forms.index_select(0, rows), self._origin, self._cost)
+        return ReducedQuadraticMap(self._forms.index_select(-1, rows), self._cost)
 
     def value(self, w: Tensor) -> Tensor:
-        return self._evaluate(w)[2]
+        return self._evaluate(w)[2].T
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         applied, norm, value = self._evaluate(w)
-        slope = torch.addcmul(applied[:, :-1, :-1], value.unsqueeze(-1), applied[:, -1:, :-1], value=-1)
-        return value, slope * (2 / norm).unsqueeze(-1)
+        slope = applied[:-1, :-1] - value.unsqueeze(1) * applied[-1, :-1]
+        return value.T, (slope * (2 / norm)).permute(2, 0, 1)
 
     def _evaluate(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """P ŵ-forms (B, K+1, n+1), vᵀv (B, 1) and q (B, K)."""
-        batch, forms, size, _ = self._forms.shape
-        augmented = torch.nn.functional.pad(w, (0, 1), value=1.0).unsqueeze(-1)
-        applied = torch.bmm(self._forms.view(batch, forms * size, size), augmented).view(batch, forms, size)
-        quadratic = torch.bmm(applied, augmented).squeeze(-1)
-        squared = quadratic[:, -1:]
-        is_zero = squared == 0
-        norm = squared + is_zero
-        return applied, norm, (quadratic[:, :-1] + is_zero * self._origin) / norm
+        """The forms applied to ŵ, (K+1, n+1, B), vᵀv, (B,), and q, (K, B)."""
+        augmented = torch.nn.functional.pad(w.T, (0, 0, 0, 1), value=1.0)
+        applied = (self._forms * augmented).sum(2)
+        quadratic = (applied * augmented).sum(1)
+        norm = quadratic[-1]
+        return applied, norm, quadratic[:-1] / norm
 
 
-def _norm(v: Tensor) -> tuple[Tensor, Tensor]:
-    """vᵀv with 1 in place of 0, (B, 1), and where it was 0."""
-    squared = (v * v).sum(-1, keepdim=True)
-    is_zero = squared == 0
-    return squared + is_zero, is_zero
+class _ValueAndSlope(torch.autograd.Function):
+    """q and (∂q/∂v) R with their gradient for the operators in closed form: q and its slope are linear in A."""
+
+    @staticmethod
+    def forward(ctx: Any, operators: Tensor, v: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(operators, v, lift)
+        return _value_and_slope(operators, v, lift)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        operators, v, lift = ctx.saved_tensors
+        of_value, of_slope = cotangents
+        if torch.is_grad_enabled() or ctx.needs_input_grad[1]:
+            return *_recorded_gradients(operators, v, lift, cotangents, ctx.needs_input_grad), None
+        norm = _squared_norm(v)
+        # With c the cotangent of the slope: ⟨c, dJ_k⟩ = 2/N (R c − (c·Rᵀv)/N v)ᵀ dA_k v
+        along = torch.bmm(of_slope, (v @ lift).unsqueeze(-1)).squeeze(-1)
+        weights = (of_value - 2 * along / norm) / norm
+        left = torch.addcmul((of_slope * (2 / norm).unsqueeze(-1)) @ lift.T, weights.unsqueeze(-1), v.unsqueeze(1))
+        return _weighted_products(left, v, weights), None, None
+
+
+def _recorded_gradients(
+    operators: Tensor, v: Tensor, lift: Tensor, cotangents: tuple[Tensor, ...], needed: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The same gradients by autograd, which can be differentiated again."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaves = (operators, v)
+        if not create_graph:
+            leaves = tuple(leaf.detach().requires_grad_(need) for leaf, need in zip(leaves, needed, strict=False))
+        outputs = _value_and_slope(*leaves, lift)
+        wanted = [leaf for leaf, need in zip(leaves, needed, strict=False) if need]
+        found = iter(torch.autograd.grad(outputs, wanted, cotangents, create_graph=create_graph))
+    return (next(found) if needed[0] else None, next(found) if needed[1] else None)
+
+
+def _value_and_slope(operators: Tensor, v: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
+    applied, norm, value = _forms(operators, v)
+    slope = applied @ lift - value.unsqueeze(-1) * (v @ lift).unsqueeze(1)
+    return value, slope * (2 / norm).unsqueeze(-1)
+
+
+def _forms(operators: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A_k v, (B, K, d), vᵀv, (B, 1), and q, (B, K)."""
+    outputs, features, _ = operators.shape
+    applied = (v @ operators.reshape(-1, features).T).view(-1, outputs, features)
+    norm = _squared_norm(v)
+    quadratic = torch.bmm(applied, v.unsqueeze(-1)).squeeze(-1)
+    return applied, norm, (quadratic + _floor(v.dtype) * operators[:, 0, 0]) / norm
+
+
+def _weighted_products(left: Tensor, v: Tensor, weights: Tensor) -> Tensor:
+    """Σ_b left_bk v_bᵀ, (K, d, d), and what the constant terms of numerator and norm add."""
+    products = torch.matmul(left.permute(1, 2, 0), v)
+    products[:, 0, 0] += _floor(v.dtype) * weights.sum(0)
+    return products
+
+
+def _squared_norm(v: Tensor) -> Tensor:
+    """vᵀv, (B, 1), with `_floor` added."""
+    return torch.linalg.vecdot(v, v).unsqueeze(-1) + _floor(v.dtype)
+
+
+def _floor(dtype: torch.dtype) -> float:
+    """ε in (vᵀA_k v + ε A_k[0, 0]) / (vᵀv + ε): gives v = 0 its value, and vanishes in rounding above ‖v‖ ≈ 1e-11.
+
+    (Above 1e-137 in double precision.)
+    """
+    return 1e-290 if dtype == torch.float64 else 1e-30
