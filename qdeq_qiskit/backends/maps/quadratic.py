@@ -166,11 +166,10 @@ def _recorded_gradients(
     """The same gradients by autograd, which can be differentiated again."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        leaves = (operators, v)
         if not create_graph:
-            leaves = tuple(leaf.detach().requires_grad_(need) for leaf, need in zip(leaves, needed, strict=False))
-        outputs = _value_and_slope(*leaves, lift)
-        wanted = [leaf for leaf, need in zip(leaves, needed, strict=False) if need]
+            operators, v = operators.detach().requires_grad_(needed[0]), v.detach().requires_grad_(needed[1])
+        outputs = _value_and_slope(operators, v, lift)
+        wanted = [leaf for leaf, need in zip((operators, v), needed, strict=False) if need]
         found = iter(torch.autograd.grad(outputs, wanted, cotangents, create_graph=create_graph))
     return (next(found) if needed[0] else None, next(found) if needed[1] else None)
 

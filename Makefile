@@ -1,0 +1,46 @@
+# Every target sets itself up: a virtual environment with the pinned requirements, made once.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+REQUIREMENTS ?= requirements.txt
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(REQUIREMENTS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format bench clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(READY)  ## the virtual environment
+
+$(READY): requirements.txt requirements-gpu.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: $(READY)  ## train on handwritten digits and write a report
+	$(BIN)/qdeq fit digits
+
+test: $(READY)  ## the tests and the notebooks
+	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
+
+test-slow: $(READY)  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)  ## put the code into format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## measurements side by side with stock Qiskit: a table and benchmarks/results/*.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
