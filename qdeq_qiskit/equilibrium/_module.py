@@ -287,7 +287,7 @@ class Equilibrium(nn.Module):
         )
         if self.on_failure == "raise":
             raise NotConvergedError(message, solution)
-        warnings.warn(message, NotConvergedWarning, stacklevel=4)
+        warnings.warn(message, NotConvergedWarning, stacklevel=5)
 
 
 def _state_size(layer: object, lift: Tensor | None, state_size: int | None) -> int:
@@ -307,7 +307,7 @@ def _state_size(layer: object, lift: Tensor | None, state_size: int | None) -> i
 
 def _check_type(name: str, value: object, wanted: type) -> None:
     if not isinstance(value, wanted):
-        raise ValueError(f"{name} must be a {wanted.__name__}, as from make_{name}(...); it is {value!r}.")
+        raise ValueError(f"{name} must be of type {wanted.__name__}, as make_{name}(...) gives; it is {value!r}.")
 
 
 def _refuse_hidden_parameters(fixed_point_map: FixedPointMap, start: Tensor) -> None:

@@ -23,12 +23,13 @@ class Reason(IntEnum):
     MAX_ITERATIONS = (
         1,
         "The iterations ran out before the relative residual reached the tolerance; the best iterate is returned. "
-        "Raise max_iterations, loosen the tolerance, use the solver 'newton', or train with a Jacobian penalty.",
+        "Raise max_iterations, loosen the tolerance (above the noise, where f is sampled), use a more robust solver "
+        "(Newton is the most), or train with a Jacobian penalty.",
     )
     DIVERGED = (
         2,
         "The iterates became infinite or NaN; the best finite one is returned. "
-        "Use the solver 'newton', or a damped one such as 'krasnoselskii_mann', or start from another w0.",
+        "Use a damped solver such as Krasnoselskii-Mann, or Newton with smaller pseudo_steps, or another start w0.",
     )
     NOT_FINITE = (
         3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,9 +39,9 @@ class Newton(Solver):
     def __post_init__(self) -> None:
         check_number("tolerance", self.tolerance, least=0)
         check_count("max_iterations", self.max_iterations, least=1)
+        if not isinstance(self.pseudo_steps, Sequence) or not self.pseudo_steps:
+            raise ValueError(f"pseudo_steps must be a sequence of at least one δ₀; it is {self.pseudo_steps!r}.")
         object.__setattr__(self, "pseudo_steps", tuple(self.pseudo_steps))
-        if not self.pseudo_steps:
-            raise ValueError("pseudo_steps must hold at least one δ₀; it is empty.")
         for delta in self.pseudo_steps:
             check_number("each of pseudo_steps", delta, above=0)
 
