@@ -391,8 +391,9 @@ def test_a_circuit_that_does_not_factor_is_reported_once(caplog: pytest.LogCaptu
 def test_bad_arguments_are_refused_in_one_clear_sentence() -> None:
     circuit = QuantumCircuit(2)
     circuit.ry(Parameter("a"), 0)
-    measured = circuit.copy()
+    measured, two = circuit.copy(), circuit.copy()
     measured.measure_all()
+    two.ry(Parameter("b"), 1)
     estimator = HeisenbergEstimator()
     gradient = HeisenbergGradient(estimator)
     z = SparsePauliOp("ZI")
@@ -403,7 +404,7 @@ def test_bad_arguments_are_refused_in_one_clear_sentence() -> None:
     with pytest.raises(ValueError, match="number of qubits"):
         estimator.run([(circuit, SparsePauliOp("Z"), np.array([[0.1]]))])
     with pytest.raises(ValueError, match="number of values"):
-        estimator.run([(circuit, z, np.array([[0.1, 0.2]]))])
+        estimator.run([(two, z, np.array([[0.1, 0.2, 0.3]]))])
     with pytest.raises(ValueError, match="there are 2 circuits, but 1 observables"):
         gradient.run([circuit] * 2, [z], [[0.1], [0.2]])
     with pytest.raises(ValueError, match="has 1 parameters, but rows of parameter_values have \\[2\\]"):
