@@ -22,7 +22,13 @@ MAX_BYTES = 1_000_000
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used; the message names the file, the key, the value, and what would be right."""
+    """A recipe that cannot be used; the message names the file, the key, the value, and what would be right.
+
+    It is one line of printable characters, whatever stood in the file.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message))
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,10 @@ class _Tree:
         """Put `value` under `key`; mappings on the way are made where they are missing."""
         node = self.data
         for depth, part in enumerate(key[:-1]):
-            if not isinstance(node.setdefault(part, {}), dict):
+            if part not in node:
+                node[part] = {}
+                self.origins[key[: depth + 1]] = origin
+            if not isinstance(node[part], dict):
                 where = ".".join(key[: depth + 1])
                 raise RecipeError(f"{origin}: {where} is {_shown(node[part])}, it has no keys below it")
             node = node[part]
@@ -334,7 +343,7 @@ def _choices(name: object, valid: Iterable[object], lead: str) -> str:
 
 
 def _listing(name: str, shipped: Mapping[str, Path]) -> str:
-    return _choices(name, sorted(shipped), "the shipped ones are")
+    return _choices(name, sorted(shipped), "the shipped ones are") if shipped else "none are shipped"
 
 
 def _files(kind: str) -> list[Path]:

@@ -42,6 +42,8 @@ class SolverChoice(_Choice):
 class AdjointChoice(_Choice):
     """An adjoint: its kind and options."""
 
+    kind: str = Field(default="implicit", description="Which one; the other keys are its options.")
+
     @model_validator(mode="after")
     def _exists(self) -> Self:
         self.make()
@@ -56,6 +58,7 @@ class AdjointChoice(_Choice):
 class PenaltyChoice(_Choice):
     """A Jacobian penalty: its kind, its options, and its weight in the loss."""
 
+    kind: str = Field(default="reduced", description="Which one; the other keys are its options.")
     weight: Annotated[float, Field(ge=0)] = Field(default=0.8, description="Factor of the penalty in the loss.")
 
     @model_validator(mode="after")
@@ -88,10 +91,10 @@ class ModelRecipe(BaseModel):
         default=None, description="How the fixed point is found; null for the backend's own default."
     )
     adjoint: AdjointChoice = Field(
-        default=AdjointChoice(kind="implicit"), description="How the fixed point is differentiated."
+        default=AdjointChoice(), description="How the fixed point is differentiated."
     )
     penalty: PenaltyChoice | None = Field(
-        default=PenaltyChoice(kind="reduced"), description="Jacobian penalty in the loss; null for none."
+        default=PenaltyChoice(), description="Jacobian penalty in the loss; null for none."
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.05, description="Probability that an entry of z is dropped in training."

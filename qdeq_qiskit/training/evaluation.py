@@ -140,8 +140,12 @@ def evaluate(classifier: QDEQClassifier, images: Images, *, chunk: int = 1024) -
         labels=images.labels,
         probabilities=_array(torch.softmax(logits, dim=1)),
         state=_array(torch.cat([solution.value for solution in solutions])),
-        residual=_array(torch.cat([solution.relative_residual for solution in solutions if implicit] or _NONE)),
-        converged=_array(torch.cat([solution.converged for solution in solutions if implicit] or _NONE)),
+        residual=_array(
+            torch.cat([solution.relative_residual for solution in solutions if implicit] or [torch.zeros(0)])
+        ),
+        converged=_array(
+            torch.cat([solution.converged for solution in solutions if implicit] or [torch.zeros(0, dtype=torch.bool)])
+        ),
         iterations=_array(torch.cat([solution.iterations for solution in solutions])),
         evaluations=_array(torch.cat([solution.evaluations for solution in solutions])),
         radius=_radius(classifier, features.split(chunk), solutions) if implicit else np.zeros(0),
@@ -169,9 +173,6 @@ def _radius(classifier: QDEQClassifier, parts: tuple[torch.Tensor, ...], solutio
 def _array(tensor: torch.Tensor) -> np.ndarray:
     array: np.ndarray = tensor.cpu().numpy()
     return array
-
-
-_NONE = [torch.zeros(0)]
 
 
 @dataclass(frozen=True)

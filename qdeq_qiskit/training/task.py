@@ -113,7 +113,7 @@ class ClassifierTask(pl.LightningModule):
                 f"epoch {self.current_epoch + 1}: {trained['unconverged']} of {trained['samples']} samples did not "
                 f"converge (largest relative residual {trained['worst_residual']:.1e})",
                 NotConvergedWarning,
-                stacklevel=2,
+                stacklevel=1,  # the caller is Lightning, whose own warnings are silenced
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -142,7 +142,17 @@ def spectral_radius(radius: np.ndarray) -> Figure:
     figure = Figure(figsize=(5.1, 3.3), layout="constrained")
     axes = figure.subplots()
     limit = max(1.1, float(radius.max()) * 1.05)
-    sns.histplot(x=radius, bins=44, binrange=(0, limit), stat="probability", color=MAIN, edgecolor="white", linewidth=0.4, alpha=1, ax=axes)
+    sns.histplot(
+        x=radius,
+        bins=44,
+        binrange=(0, limit),
+        stat="probability",
+        color=MAIN,
+        edgecolor="white",
+        linewidth=0.4,
+        alpha=1,
+        ax=axes,
+    )
     axes.axvline(1, color=ACCENT, linewidth=1.2, linestyle=(0, (4, 3)), label="1: plain iteration stops converging")
     axes.set_xlim(0, limit)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
@@ -226,4 +236,3 @@ def predictions(
                 pad=4,
             )
     return figure
-

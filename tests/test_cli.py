@@ -1,0 +1,174 @@
+"""The command line: what it prints, and that a user's mistake is one line and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from qdeq_qiskit import __version__
+from qdeq_qiskit.cli import app
+
+TINY = """
+description: "a tiny run"
+data: {name: digits, classes: [0, 3, 6], limit: 40}
+circuit: qdeq4-amplitude
+backend: {kind: exact}
+model: {features: {pool: {kernel: 2}}}
+optimisation: {epochs: 3, batch_size: 16}
+"""
+
+
+def qdeq(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def error_line(result: Result) -> str:
+    """The only line on standard error, of a command that ended with a user's error."""
+    assert result.exit_code == 2, (result.output, result.exception)
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("QDEQ_DATA_DIR", raising=False)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "tiny.yaml").write_text(TINY)
+    result = qdeq("fit", folder / "tiny.yaml", "--out", folder / "run", "--seed", 5)
+    assert result.exit_code == 0, result.output
+    return folder / "run"
+
+
+def test_the_version_is_shown() -> None:
+    assert __version__ in qdeq("--version").stdout
+
+
+def test_fit_ends_with_a_summary_and_the_reports_path() -> None:
+    result = qdeq("fit", "tiny.yaml", "--set", "optimisation.epochs=2")
+    assert result.exit_code == 0, result.output
+    assert "test accuracy" in result.stdout
+    assert "logistic regression" in result.stdout
+    assert result.stdout.strip().endswith("report: runs/tiny-1/report.html")
+    assert Path("runs/tiny-1/report.html").is_file()
+    assert json.loads(Path("runs/tiny-1/result.json").read_text())["epochs"] == 2
+
+
+def test_overrides_and_the_seed_reach_the_run(run: Path) -> None:
+    assert json.loads((run / "result.json").read_text())["seed"] == 5
+    recipe = (run / "recipe.yaml").read_text()
+    assert "seed: 5" in recipe
+
+
+def test_a_run_is_evaluated_again_and_leaves_the_figures(run: Path) -> None:
+    result = qdeq("evaluate", run, "--samples", 12)
+    assert result.exit_code == 0, result.output
+    assert "12 of 40 test images" in result.stdout
+    assert (run / "evaluations" / "own-12.json").is_file()
+
+
+def test_another_exact_engine_agrees_with_the_runs_own(run: Path) -> None:
+    Path("aer.yaml").write_text("{kind: exact, engine: aer, precision: double}")
+    result = qdeq("evaluate", run, "--backend", "aer.yaml")
+    assert result.exit_code == 0, result.output
+    compared = json.loads((run / "evaluations" / "aer-40.json").read_text())["compared"]
+    assert compared["same_prediction"] == 1
+    assert compared["median_displacement"] < 1e-4
+
+
+def test_a_report_is_written_anew(run: Path) -> None:
+    (run / "report.html").unlink()
+    result = qdeq("report", run)
+    assert result.exit_code == 0, result.output
+    assert (run / "report.html").is_file()
+
+
+def test_recipes_are_listed_with_one_line_each() -> None:
+    lines = qdeq("recipes").stdout.splitlines()
+    assert any("digits " in line and "6 qubits" in line for line in lines)
+    assert any("qdeq4-amplitude" in line for line in lines)
+    assert not any("qdeq4-amplitude" in line for line in qdeq("recipes", "training").stdout.splitlines())
+
+
+def test_info_names_versions_devices_and_engine() -> None:
+    result = qdeq("info")
+    assert result.exit_code == 0
+    for part in ("qdeq_qiskit", "torch sees", "Aer sees", "CPU", "engine: auto"):
+        assert part in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("fit", "digit"), ["digit", "did you mean 'digits'?"]),
+        (("fit", "no/such.yaml"), ["no/such.yaml", "does not exist"]),
+        (("fit",), ["which recipe?"]),
+        (("fit", "tiny.yaml", "--set", "optimisation.epoch=3"), ["optimisation.epoch", "did you mean 'epochs'?"]),
+        (("fit", "tiny.yaml", "--set", "seed"), ["--set seed", "key=value"]),
+        (("fit", "tiny.yaml", "--seed", "-1"), ["seed", "-1"]),
+        (("fit", "tiny.yaml", "--set", "circuit=qdeq4-angl"), ["circuit", "did you mean 'qdeq4-angle'?"]),
+        (("fit", "tiny.yaml", "--set", "circuit=qdeq6-amplitude"), ["16 features", "64"]),
+        (("fit", "tiny.yaml", "--set", "model.solver={kind: anderso}"), ["model.solver", "anderson"]),
+        (("fit", "tiny.yaml", "--set", "model.trainable=blok"), ["model.trainable", "'block'"]),
+        (("fit", "tiny.yaml", "--set", "data.classes=[3]"), ["data.classes", "two classes"]),
+        (("fit", "tiny.yaml", "--set", "data.limit=2"), ["2 in the second part"]),
+        (("fit", "mnist4", "--data-dir", "nowhere"), ["nowhere/mnist", "there is no such file"]),
+        (("fit", "tiny.yaml", "--out", "tiny.yaml"), ["tiny.yaml", "never overwritten"]),
+        (("fit", "--resume", "nowhere"), ["nowhere", "no such folder"]),
+        (("fit", "--resume", "."), ["holds no run"]),
+        (("fit", "tiny.yaml", "--resume", "a", "--out", "b"), ["exclude each other"]),
+        (("evaluate", "nowhere"), ["nowhere", "no such folder"]),
+        (("report", "."), ["holds no run"]),
+        (("recipes", "circuit"), ["circuit", "circuits"]),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_leaves_nothing_behind(
+    arguments: tuple[str, ...], parts: list[str], tmp_path: Path
+) -> None:
+    before = sorted(os.listdir(tmp_path))
+    line = error_line(qdeq(*arguments))
+    for part in parts:
+        assert part in line
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_an_unknown_backend_is_answered_with_the_shipped_ones(run: Path) -> None:
+    assert "there is no backend recipe named 'shotz'" in error_line(qdeq("evaluate", run, "--backend", "shotz"))
+
+
+def test_a_read_only_place_is_one_line(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("the superuser may write everywhere")
+    tmp_path.chmod(0o500)
+    assert "cannot be written" in error_line(qdeq("fit", "tiny.yaml"))
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("qdeq_qiskit.training.fit.fit", fault)
+    assert isinstance(qdeq("fit", "tiny.yaml").exception, ZeroDivisionError)
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from qdeq_qiskit.cli import app\n"
+        "assert CliRunner().invoke(app, ['fit', '--help']).exit_code == 0\n"
+        "heavy = {'torch', 'qiskit', 'lightning', 'sklearn', 'matplotlib', 'qiskit_aer'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

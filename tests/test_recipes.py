@@ -1,0 +1,199 @@
+"""Reading recipes: what is found, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field
+
+from qdeq_qiskit import recipes
+from qdeq_qiskit.recipes import RecipeError
+
+
+class Red(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["red"]
+    brightness: Annotated[float, Field(gt=0, description="How bright.")]
+
+
+class Blue(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["blue"]
+    depth: int = 3
+
+
+class Toy(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    description: str = ""
+    size: Annotated[int, Field(ge=1)]
+    mode: Literal["implicit", "direct"] = "implicit"
+    colour: Annotated[Red | Blue, Field(discriminator="kind")] = Blue(kind="blue")
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Any:
+    def write(text: str) -> Path:
+        path = tmp_path / "toy.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        recipes.load("training", path, Toy, overrides=overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_misspelt_key_is_named_with_file_value_and_nearest_valid_key(toy: Any) -> None:
+    message = refusal(toy("size: 3\ncolour: {kind: red, brigthness: 2}"))
+    for part in ("toy.yaml", "colour.brigthness", "value 2", "did you mean 'brightness'?"):
+        assert part in message
+
+
+def test_a_misspelt_choice_is_answered_with_the_nearest_valid_one(toy: Any) -> None:
+    message = refusal(toy("size: 3\nmode: implict"))
+    assert "mode: 'implict' is not valid" in message
+    assert "did you mean 'implicit'?" in message
+    assert "direct" in message
+
+
+def test_an_unknown_kind_is_answered_with_the_nearest_valid_one(toy: Any) -> None:
+    message = refusal(toy("size: 3\ncolour: {kind: bleu}"))
+    assert "colour: kind is 'bleu'; did you mean 'blue'?" in message
+
+
+def test_a_value_out_of_range_is_shown_with_its_bound(toy: Any) -> None:
+    assert "size: 0 is not valid; expected greater than or equal to 1" in refusal(toy("size: 0"))
+
+
+def test_a_missing_key_is_named_with_its_meaning(toy: Any) -> None:
+    message = refusal(toy("size: 3\ncolour: {kind: red}"))
+    assert "colour.brightness: this key is missing" in message
+    assert "How bright." in message
+
+
+def test_errors_in_an_override_name_the_override_instead_of_the_file(toy: Any) -> None:
+    message = refusal(toy("size: 3"), "colour.depht=4")
+    assert message.startswith("--set colour.depht=4: colour")
+    assert "kind" in message
+    message = refusal(toy("size: 3\ncolour: {kind: blue}"), "colour.depht=4")
+    assert "did you mean 'depth'?" in message
+
+
+def test_overrides_are_read_as_yaml_and_reach_into_mappings(toy: Any) -> None:
+    path = toy("size: 3\ncolour: {kind: red, brightness: 1}")
+    loaded = recipes.load("training", path, Toy, overrides=["size=5", "colour.brightness=2e-3", "mode=direct"])
+    assert (loaded.size, loaded.colour.brightness, loaded.mode) == (5, 0.002, "direct")
+
+
+@pytest.mark.parametrize("text", ["size", "=3", "a..b=3", "size=[", "size.x=3"])
+def test_an_override_that_is_no_assignment_is_refused(toy: Any, text: str) -> None:
+    assert text in refusal(toy("size: 3"), text)
+
+
+def test_a_number_in_scientific_notation_without_a_point_is_a_number(toy: Any) -> None:
+    assert recipes.read_yaml(toy("rate: 5e-3\nother: 1e3")) == {"rate": 0.005, "other": 1000.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("size: 3\nsize: 4", "'size' is there twice (line 2"),
+        ("a: &x 1\nb: *x", "aliases"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("- 1\n- 2", "a mapping of keys to values"),
+        ("size: [1", "not valid YAML"),
+        ("1: 2", "keys are words"),
+        ("", "a mapping of keys to values"),
+        ("[" * 5000, "not valid YAML"),
+    ],
+)
+def test_files_that_are_no_recipe_are_refused_with_the_reason(toy: Any, text: str, reason: str) -> None:
+    assert reason in refusal(toy(text))
+
+
+def test_an_enormous_file_and_a_binary_one_are_refused(tmp_path: Path) -> None:
+    big = tmp_path / "big.yaml"
+    big.write_text("x: " + "1" * 2_000_000)
+    assert "at most" in refusal(big)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in refusal(binary)
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest_shipped_one() -> None:
+    with pytest.raises(RecipeError, match=r"no training recipe named 'digit'; did you mean 'digits'\?"):
+        recipes.find("training", "digit")
+    with pytest.raises(RecipeError, match="does not exist"):
+        recipes.find("training", "nowhere/digits.yaml")
+    with pytest.raises(RecipeError, match="is a folder"):
+        recipes.find("training", recipes.folder("training"))
+
+
+def test_a_shipped_recipe_is_found_by_name_and_by_its_path_in_the_repository(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    by_name = recipes.find("training", "digits")
+    assert recipes.find("training", "training/digits.yaml") == by_name
+    assert recipes.find("training", by_name) == by_name
+
+
+def test_every_shipped_recipe_describes_itself_in_one_line() -> None:
+    for kind in ("training", "circuits"):
+        entries = recipes.list_recipes(kind)
+        assert entries
+        assert all(entry.description and len(entry.description) < 120 for entry in entries)
+
+
+def test_a_recipe_referred_to_by_name_takes_the_place_of_its_name(tmp_path: Path) -> None:
+    class Outer(BaseModel):
+        circuit: dict[str, Any]
+
+    path = tmp_path / "outer.yaml"
+    path.write_text("circuit: qdeq4-amplitude")
+    references = {"circuit": "circuits"}
+    loaded = recipes.load("training", path, Outer, references=references)
+    assert loaded.circuit["num_qubits"] == 4
+    loaded = recipes.load("training", path, Outer, references=references, overrides=["circuit.num_qubits=5"])
+    assert loaded.circuit["num_qubits"] == 5
+    assert loaded.circuit["encoder"]["kind"] == "amplitude"
+    path.write_text("circuit: qdeq4-ampltude")
+    with pytest.raises(RecipeError, match=r"outer\.yaml: circuit: .*did you mean 'qdeq4-amplitude'\?"):
+        recipes.load("training", path, Outer, references=references)
+
+
+def test_a_recipe_dumped_and_read_again_is_equal(tmp_path: Path) -> None:
+    recipe = Toy(size=7, colour=Red(kind="red", brightness=1e-7), description="θ: a test")
+    path = tmp_path / "again.yaml"
+    path.write_text(recipes.dump(recipe), encoding="utf-8")
+    assert recipes.load("training", path, Toy) == recipe
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+keys = st.sampled_from(["size", "mode", "colour", "kind", "sise", "brightness"]) | st.text(max_size=6)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.dictionaries(keys, values, max_size=4))
+def test_any_wrong_mapping_ends_in_one_line_that_names_the_file(toy: Any, data: dict[str, Any]) -> None:
+    path = toy(yaml.safe_dump(data))
+    message = None
+    try:
+        recipes.load("training", path, Toy)
+    except RecipeError as error:
+        message = str(error)
+    assert message is None or ("\n" not in message and "toy.yaml" in message)

@@ -1,0 +1,74 @@
+"""The data sets that recipes name."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from qdeq_qiskit.training import DataRecipe, load_splits
+
+needs_mnist = pytest.mark.skipif(
+    not os.environ.get("QDEQ_DATA_DIR"),
+    reason="needs the real MNIST files: set QDEQ_DATA_DIR to a folder that holds mnist/ and fashion_mnist/",
+)
+
+
+def test_digits_are_relabelled_in_the_order_of_the_recipe() -> None:
+    splits = load_splits(DataRecipe(name="digits", classes=(9, 0)))
+    assert splits.class_names == ("9", "0")
+    bundle = load_digits()
+    by_pixels = {image.tobytes(): label for image, label in zip(bundle.images, bundle.target, strict=True)}
+    for part in (splits.train, splits.valid, splits.test):
+        for pixels, label in zip(part.pixels, part.labels, strict=True):
+            original = by_pixels[(pixels.astype(np.float64) * 16).tobytes()]
+            assert (9, 0)[label] == original
+
+
+def test_splits_are_disjoint_stratified_and_of_the_asked_sizes() -> None:
+    splits = load_splits(DataRecipe(name="digits", test_fraction=0.25, validation_fraction=0.2))
+    parts = [splits.train, splits.valid, splits.test]
+    assert [len(part) for part in parts] == [1077, 270, 450]
+    everything = {image.tobytes() for part in parts for image in part.pixels}
+    assert len(everything) == len({image.tobytes() for image in load_digits().images.astype(np.float32)})
+    shares = [np.bincount(part.labels) / len(part) for part in parts]
+    np.testing.assert_allclose(shares[1], shares[0], atol=0.01)
+    np.testing.assert_allclose(shares[2], shares[0], atol=0.01)
+
+
+def test_pixels_are_in_unit_range() -> None:
+    splits = load_splits(DataRecipe(name="digits"))
+    assert splits.train.pixels.min() == 0
+    assert splits.train.pixels.max() == 1
+
+
+def test_a_limit_keeps_every_class_in_every_split() -> None:
+    splits = load_splits(DataRecipe(name="digits", limit=30))
+    assert [len(part) for part in (splits.train, splits.valid, splits.test)] == [30, 30, 30]
+    assert np.bincount(splits.valid.labels).min() >= 2
+
+
+@pytest.mark.parametrize("classes", [(3,), (3, 3), ()])
+def test_fewer_than_two_different_classes_are_refused(classes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="at least two classes are needed"):
+        DataRecipe(name="digits", classes=classes)
+
+
+@needs_mnist
+def test_mnist4_has_the_papers_test_set_and_a_stratified_fifth_for_validation() -> None:
+    splits = load_splits(DataRecipe(name="mnist", classes=(0, 3, 6, 9)))
+    assert len(splits.test) == 3957
+    assert len(splits.train) + len(splits.valid) == 23921
+    assert len(splits.valid) == pytest.approx(23921 / 5, abs=1)
+    shares = [np.bincount(part.labels) / len(part) for part in (splits.train, splits.valid)]
+    np.testing.assert_allclose(shares[0], shares[1], atol=1e-3)
+    assert splits.train.pixels.mean() == pytest.approx(0.1307, abs=0.02)
+    assert len(splits.fingerprint) == 4
+
+
+@needs_mnist
+def test_fashion_mnist_names_its_classes() -> None:
+    splits = load_splits(DataRecipe(name="fashion_mnist", classes=(0, 9), limit=20))
+    assert splits.class_names == ("t-shirt", "ankle boot")

@@ -1,0 +1,78 @@
+"""The report: complete in itself, and honest about what the run was."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+from qiskit.circuit.library import real_amplitudes
+from qiskit.quantum_info import SparsePauliOp
+
+from qdeq_qiskit import recipes
+from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit, angle_encoder
+from qdeq_qiskit.training import RunDirectory, RunError
+from qdeq_qiskit.training.fit import rewrite_report
+from qdeq_qiskit.training.report.circuit_figure import circuit_figure
+
+
+def test_the_report_needs_nothing_beside_itself(run: RunDirectory) -> None:
+    page = run.report.read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    assert "http" not in page
+    assert "@import" not in page
+
+
+def test_every_figure_is_there_as_a_picture(run: RunDirectory) -> None:
+    page = run.report.read_text(encoding="utf-8")
+    pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
+    assert len(pictures) == 7
+    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+
+
+def test_the_report_shows_the_results_figures_and_escapes_names(run: RunDirectory) -> None:
+    page = run.report.read_text(encoding="utf-8")
+    result = run.result()
+    assert f"{100 * result['test_accuracy']:.1f} %" in page
+    assert f"{100 * result['control_accuracy']:.1f} %" in page
+    assert "&lt;tiny&gt;" in page
+    assert "<tiny>" not in page
+
+
+def test_a_report_written_anew_is_the_same(run: RunDirectory) -> None:
+    before = run.report.read_bytes()
+    run.report.unlink()
+    assert rewrite_report(run.path) == run.report
+    assert run.report.read_bytes() == before
+
+
+def test_a_report_of_an_unfinished_or_damaged_run_is_refused(run: RunDirectory) -> None:
+    history = run.history.read_text()
+    run.history.write_text("epoch,valid_loss\n1,none\n")
+    with pytest.raises(RunError, match=r"history\.csv: cannot be read"):
+        rewrite_report(run.path)
+    run.history.write_text(history)
+    (run.path / "result.json").write_text("{")
+    with pytest.raises(RunError, match=r"result\.json: is damaged"):
+        rewrite_report(run.path)
+    (run.path / "result.json").unlink()
+    with pytest.raises(RunError, match="not finished; `qdeq fit --resume"):
+        rewrite_report(run.path)
+
+
+@pytest.mark.parametrize("entry", recipes.list_recipes("circuits"), ids=lambda entry: entry.name)
+def test_every_shipped_circuit_can_be_drawn(entry: recipes.RecipeEntry) -> None:
+    figure = circuit_figure(recipes.load("circuits", entry.path, CircuitRecipe).build())
+    width, height = figure.get_size_inches()
+    assert 2 < width < 14
+    assert 1 < height < 14
+
+
+def test_a_users_circuit_is_drawn_gate_by_gate() -> None:
+    encoder = angle_encoder(3, [("rx", 0), ("ry", 2)])
+    qnn = QNNCircuit.compose(encoder, real_amplitudes(3, reps=1), [SparsePauliOp("XXI")])
+    figure = circuit_figure(qnn)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts.count("RY") == 7  # one of the encoder, six of the ansatz
+    assert texts.count("RX") == 1
+    assert "⟨Z⟩" not in texts
