@@ -57,8 +57,8 @@ def _answers_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             with _warnings_as_lines():
                 command(*args, **kwargs)
-        except KeyboardInterrupt:
-            _complain("interrupted")
+        except KeyboardInterrupt as interrupt:
+            _complain(str(interrupt) or "interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except (RecipeError, OSError) as error:
             _complain(str(error))

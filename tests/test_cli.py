@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -154,6 +156,24 @@ def test_a_read_only_place_is_one_line(tmp_path: Path) -> None:
         pytest.skip("the superuser may write everywhere")
     tmp_path.chmod(0o500)
     assert "cannot be written" in error_line(qdeq("fit", "tiny.yaml"))
+
+
+def test_an_interrupted_run_says_how_to_continue_and_then_does(tmp_path: Path) -> None:
+    Path("tiny.yaml").write_text(TINY.replace("epochs: 3", "epochs: 100000"))
+    command = [sys.executable, "-m", "qdeq_qiskit.cli"]
+    process = subprocess.Popen(
+        [*command, "fit", "tiny.yaml", "--out", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not Path("run/checkpoints/previous.ckpt").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.strip().splitlines()[-1] == "qdeq: interrupted; `qdeq fit --resume run` continues the run"
+    done = len(Path("run/history.csv").read_text().splitlines()) - 1
+    result = qdeq("fit", "--resume", "run", "--set", f"optimisation.epochs={done + 1}")
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("run/result.json").read_text())["epochs"] == done + 1
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

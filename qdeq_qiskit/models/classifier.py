@@ -13,7 +13,7 @@ from typing import Any, Self, final
 import torch
 from torch import Tensor, nn
 
-from qdeq_qiskit.backends import Backend
+from qdeq_qiskit.backends.kinds import Backend
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Equilibrium, Solution, nearest_lift
 from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
@@ -149,11 +149,11 @@ class QDEQClassifier(nn.Module):
 
         Between exact backends the solver stays; towards a sampled one, that backend's own default takes over.
         """
-        keep = self.backend.exact and backend.exact
-        model = self.options if keep else self.options.model_copy(update={"solver": None})
-        other = QDEQClassifier(self.circuit, backend=backend, num_classes=self.num_classes, model=model, seed=0)
         if self.recipe is not None:
-            other.recipe = self.recipe.model_copy(update={"backend": backend, "model": model})
+            other = QDEQClassifier.from_recipe(self.recipe.on_backend(backend), seed=0)
+        else:
+            model = self.options.on_backend(self.backend, backend)
+            other = QDEQClassifier(self.circuit, backend=backend, num_classes=self.num_classes, model=model, seed=0)
         other.load_tensors(self.tensors())
         return other.train(self.training)
 
@@ -193,8 +193,7 @@ class QDEQClassifier(nn.Module):
         """Read a classifier back, on the backend that it was saved with or on another; no code is executed."""
         from qdeq_qiskit.models.storage import load_classifier
 
-        classifier = load_classifier(Path(directory))
-        return classifier if backend is None else classifier.on_backend(backend)
+        return load_classifier(Path(directory), backend=backend)
 
 
 def _weight_of(layer: Any) -> Tensor:

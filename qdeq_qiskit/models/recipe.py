@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from qdeq_qiskit.backends import AnyBackend
+from qdeq_qiskit.backends.kinds import AnyBackend, Backend
 from qdeq_qiskit.circuits import CircuitRecipe
 from qdeq_qiskit.equilibrium import make_adjoint, make_penalty, make_solver
 from qdeq_qiskit.models.features import Features
@@ -90,9 +90,7 @@ class ModelRecipe(BaseModel):
     solver: SolverChoice | None = Field(
         default=None, description="How the fixed point is found; null for the backend's own default."
     )
-    adjoint: AdjointChoice = Field(
-        default=AdjointChoice(), description="How the fixed point is differentiated."
-    )
+    adjoint: AdjointChoice = Field(default=AdjointChoice(), description="How the fixed point is differentiated.")
     penalty: PenaltyChoice | None = Field(
         default=PenaltyChoice(), description="Jacobian penalty in the loss; null for none."
     )
@@ -111,6 +109,10 @@ class ModelRecipe(BaseModel):
             raise ValueError("layers is for mode direct; an equilibrium has no number of layers")
         return self
 
+    def on_backend(self, old: Backend, new: Backend) -> Self:
+        """These options on another backend: between exact ones the solver stays, else the default takes over."""
+        return self if old.exact and new.exact else self.model_copy(update={"solver": None})
+
 
 @final
 class ClassifierRecipe(BaseModel):
@@ -122,3 +124,7 @@ class ClassifierRecipe(BaseModel):
     circuit: CircuitRecipe = Field(description="The circuit.")
     backend: AnyBackend = Field(description="Where it is evaluated.")
     model: ModelRecipe = Field(default=ModelRecipe(), description="What is around it.")
+
+    def on_backend(self, backend: AnyBackend) -> Self:
+        """The same model elsewhere."""
+        return self.model_copy(update={"backend": backend, "model": self.model.on_backend(self.backend, backend)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qdeq_qiskit.backends.kinds import Backend
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.models.classifier import QDEQClassifier
 from qdeq_qiskit.models.recipe import ClassifierRecipe
@@ -34,8 +35,12 @@ def save_classifier(classifier: QDEQClassifier, directory: Path) -> None:
     write_atomically(directory / WEIGHTS_FILE, save(classifier.tensors(), metadata={"format": FORMAT}))
 
 
-def load_classifier(directory: Path) -> QDEQClassifier:
+def load_classifier(directory: Path, *, backend: Backend | None = None) -> QDEQClassifier:
     """Rebuild a classifier from its folder.
+
+    Args:
+        directory: where `save_classifier` wrote.
+        backend: where to evaluate it; None for the backend that it was saved with, which another machine may not have.
 
     Raises:
         ModelFileError: a file is missing, damaged, of another format, or does not fit the other.
@@ -52,7 +57,7 @@ def load_classifier(directory: Path) -> QDEQClassifier:
     if found != FORMAT:
         raise ModelFileError(f"{directory / RECIPE_FILE}: format is {found!r}; this version reads {FORMAT!r}")
     recipe: ClassifierRecipe = check(data, ClassifierRecipe, source=str(directory / RECIPE_FILE))
-    classifier = QDEQClassifier.from_recipe(recipe, seed=0)
+    classifier = QDEQClassifier.from_recipe(recipe if backend is None else recipe.on_backend(backend), seed=0)
     path = directory / WEIGHTS_FILE
     try:
         classifier.load_tensors(load(path.read_bytes()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from qdeq_qiskit import recipes
-from qdeq_qiskit.backends import AnyBackend
+from qdeq_qiskit.backends.kinds import AnyBackend
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.datasets import load_splits
-from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.errors import RunError, SetupError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
 from qdeq_qiskit.training.fit import setting_up
 from qdeq_qiskit.training.run_directory import RunDirectory
@@ -93,30 +94,40 @@ def evaluate_run(
     directory = RunDirectory.open(path)
     if not directory.model.is_dir():
         raise RunError(f"{path}: no epoch was finished, so there is no model; --resume it first")
-    with setting_up():
-        classifier = QDEQClassifier.load(directory.model)
-    recipe = directory.recipe()
-    other = None
-    name = "own"
-    if backend is not None:
-        chosen = recipes.load("backends", backend, AnyBackend)
-        name = Path(backend).stem
-        with setting_up():
-            other = classifier.on_backend(chosen)
-    if samples is None and other is not None and not other.backend.exact:
+    classifiers = _classifiers(directory, backend)
+    if samples is None and not classifiers[-1].backend.exact:
         samples = SAMPLES_ON_A_SAMPLED_BACKEND
+    recipe = directory.recipe()
     test = load_splits(recipe.data, data_dir=data_dir or directory.data_dir()).test
     images = test if samples is None else test.sample(samples, seed=recipe.data.split_seed)
-    outcomes = {classifier.backend.describe(): evaluate(classifier, images)}
-    if other is not None:
-        if console is not None and not other.backend.exact:
-            console.print(f"running {len(images)} images on: {other.backend.describe()}", highlight=False)
-        outcomes[other.backend.describe()] = evaluate(other, images)
+    outcomes = {}
+    for classifier in classifiers:
+        description = classifier.backend.describe()
+        if console is not None and not classifier.backend.exact:
+            console.print(f"running {len(images)} images on: {description}", highlight=False)
+        outcomes[description] = evaluate(classifier, images)
+    name = "own" if backend is None else Path(backend).stem
     folder = directory.path / "evaluations"
     folder.mkdir(exist_ok=True)
     comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json")
     write_atomically(comparison.path, json.dumps(comparison.figures(), indent=2) + "\n")
     return comparison
+
+
+def _classifiers(directory: RunDirectory, backend: str | None) -> list[QDEQClassifier]:
+    """The model on its own backend, and on the one that was asked for."""
+    if backend is None:
+        with setting_up():
+            return [QDEQClassifier.load(directory.model)]
+    chosen = recipes.load("backends", backend, AnyBackend)
+    with setting_up():
+        other = QDEQClassifier.load(directory.model, backend=chosen)
+    try:
+        with setting_up():
+            return [QDEQClassifier.load(directory.model), other]
+    except SetupError as error:
+        warnings.warn(f"no comparison with the backend of the training, which is not here: {error}", stacklevel=2)
+        return [other]
 
 
 _ROWS = {

@@ -71,7 +71,8 @@ def fit(
     directory = RunDirectory.claim(out, name=name)
     try:
         directory.begin(recipe, _origin(name, data_dir))
-        trained = _train(prepared, directory, console, checkpoint=None)
+        with _telling_how_to_continue(directory):
+            trained = _train(prepared, directory, console, checkpoint=None)
     except BaseException:
         if not any(directory.checkpoints.glob("*.ckpt")):
             directory.discard()
@@ -112,7 +113,8 @@ def resume(
         warnings.warn(f"{complaint}; continuing from {checkpoint}", stacklevel=2)
     prepared = _prepare(recipe, data_dir or directory.data_dir())
     directory.reopen(recipe)
-    trained = _train(prepared, directory, console, checkpoint=checkpoint)
+    with _telling_how_to_continue(directory):
+        trained = _train(prepared, directory, console, checkpoint=checkpoint)
     _conclude(prepared, directory, trained)
     return directory
 
@@ -221,6 +223,7 @@ def _run_lightning(
     checkpoint: Path | None,
 ) -> None:
     recipe, options = prepared.recipe, prepared.recipe.optimisation
+    device = prepared.classifier.weight.device
     batches = prepared.batches("train", options.batch_size, seed=recipe.seed)
     callbacks: list[Callback] = [SeededEpochs(recipe.seed, batches), keep]
     if console is not None:
@@ -229,7 +232,7 @@ def _run_lightning(
         callbacks.append(EarlyStopping("valid_loss", patience=options.early_stopping_patience))
     with _quiet_lightning():
         trainer = pl.Trainer(
-            accelerator="gpu" if prepared.classifier.weight.is_cuda else "cpu",
+            accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
             max_epochs=options.epochs,
             gradient_clip_val=options.gradient_clip,
@@ -249,6 +252,7 @@ def _run_lightning(
             ckpt_path=checkpoint,
             weights_only=True,
         )
+    prepared.classifier.to(device)  # Lightning leaves a model that was on a GPU on the CPU
 
 
 def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained) -> None:
@@ -325,6 +329,17 @@ def _origin(name: str, data_dir: Path | None) -> dict[str, Any]:
             **{package: version(package) for package in packages},
         },
     }
+
+
+@contextlib.contextmanager
+def _telling_how_to_continue(directory: RunDirectory) -> Iterator[None]:
+    """An interrupt says what was kept and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = any(directory.checkpoints.glob("*.ckpt"))
+        after = f"; `qdeq fit --resume {directory.path}` continues the run" if kept else " before the first epoch ended"
+        raise KeyboardInterrupt(f"interrupted{after}") from None
 
 
 @contextlib.contextmanager

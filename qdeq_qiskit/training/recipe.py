@@ -8,7 +8,7 @@ from typing import Annotated, Self, final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qdeq_qiskit import recipes
-from qdeq_qiskit.backends import AnyBackend
+from qdeq_qiskit.backends.kinds import AnyBackend
 from qdeq_qiskit.circuits import CircuitRecipe
 from qdeq_qiskit.models import ClassifierRecipe, ModelRecipe
 from qdeq_qiskit.training.datasets import DataRecipe

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from qdeq_qiskit import recipes
-from qdeq_qiskit.backends import AnyBackend
+from qdeq_qiskit.backends.kinds import AnyBackend
 from qdeq_qiskit.circuits import CircuitRecipe
 from qdeq_qiskit.models import ClassifierRecipe, ModelRecipe, QDEQClassifier
 from qdeq_qiskit.recipes import RecipeError

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,19 @@ def _figures(
     yield "circuit", circuit_figure(recipe.circuit.build())
 
 
-def _embedded(figure: Figure) -> str:
-    """A figure as the value of an <img>'s src."""
+@dataclass(frozen=True)
+class _Picture:
+    """A figure as an <img> shows it: `src` holds the picture itself, `width` is in CSS pixels."""
+
+    src: str
+    width: int
+
+
+def _embedded(figure: Figure) -> _Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _Picture(source, round(96 * figure.get_figwidth()))
 
 
 def _history(directory: RunDirectory) -> list[dict[str, Any]]:
