@@ -48,7 +48,7 @@ class FixedPointMap(ABC):
 
     @abstractmethod
     def select(self, rows: Tensor) -> FixedPointMap:
-        """The map of the samples `rows` (1-D integer tensor) only."""
+        """The map of the samples `rows` (1-D integer tensor) only; differentiable in `inputs`, as the map itself is."""
 
     @abstractmethod
     def value(self, w: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -63,10 +64,8 @@ class Equilibrium(nn.Module):
         warmup_layers: layers during the warm-up.
         on_failure: what happens if a sample does not converge: "warn" (NotConvergedWarning), "raise"
             (NotConvergedError), or "record" (in the solution only).
+        trace: whether `Solution.trace` is wanted.
         cost: circuits of one sample's evaluation, for a layer that runs circuits and is no `Bindable`.
-
-    Attributes:
-        trace: set it to True to have `Solution.trace`.
 
     Raises:
         ValueError: an option out of range, or shapes that do not fit.
@@ -89,6 +88,7 @@ class Equilibrium(nn.Module):
         warmup_steps: int = 0,
         warmup_layers: int = 5,
         on_failure: Literal["warn", "raise", "record"] = "warn",
+        trace: bool = False,
         cost: MapCost | None = None,
     ) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Equilibrium(nn.Module):
         self.warmup_layers = warmup_layers
         self.warmup_count = 0
         self.on_failure = on_failure
-        self.trace = False
+        self.trace = trace
         self.cost = cost or MapCost()
         self._hidden_parameters_checked = isinstance(layer, nn.Module | Bindable)
         _check_type("solver", self.solver, Solver)
@@ -129,9 +129,11 @@ class Equilibrium(nn.Module):
             have w₀ as their value and NOT_FINITE as their reason.
         """
         self._check_batch(x, w0)
-        start = x.new_zeros(x.shape[0], self.state_size) if w0 is None else w0.detach()
+        start = x.new_zeros(x.shape[0], self.state_size) if w0 is None else w0.detach().to(x)
         layers = self._layers_of_this_pass()
-        if bool(x.detach().sum().isfinite()):  # one number to look at; wrong only if a sum of finite ones overflows
+        if math.isfinite(
+            float(x.detach().sum())
+        ):  # one number to look at; wrong only if a sum of finite ones overflows
             solution = self._equilibrium(x, start, layers)
         else:
             rows = x.detach().flatten(1).isfinite().all(dim=1).nonzero().squeeze(1)

@@ -32,7 +32,7 @@ class Root:
         converged: whether the relative residual is within the tolerance, (B,).
         reason: codes of `Reason`, (B,).
         unconverged: how many samples did not converge.
-        jacobian: ∂f/∂w at w, (B, n, n), if the solver had it at hand and it was asked for.
+        jacobian: ∂f/∂w at w, (B, n, n), if it was asked for and the solver uses Jacobians.
         trace: relative residuals (B,) at each evaluation, if asked for; a sample no longer evaluated keeps its last.
     """
 
@@ -69,19 +69,24 @@ def solve(
         keep_jacobian: whether `Root.jacobian` is wanted, if the solver uses Jacobians.
         trace: whether `Root.trace` is wanted.
     """
-    search = _Search(fixed_point_map, start, solver, keep_jacobian=keep_jacobian, trace=trace)
-    for attempt in range(solver.attempts):
-        search.run(attempt)
-        if not search.unconverged:
-            break
-    return search.root()
+    # On a CPU a look costs nothing.
+    interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
+    search = _Search(fixed_point_map, start, solver, interval=interval, keep_jacobian=keep_jacobian, trace=trace)
+    return search.answer()
 
 
 class _Search:
     """The answers so far, in the batch's own numbering, and the loop that improves them."""
 
     def __init__(
-        self, fixed_point_map: FixedPointMap, start: Tensor, solver: Solver, *, keep_jacobian: bool, trace: bool
+        self,
+        fixed_point_map: FixedPointMap,
+        start: Tensor,
+        solver: Solver,
+        *,
+        interval: int,
+        keep_jacobian: bool,
+        trace: bool,
     ) -> None:
         samples = start.shape[0]
         self.map = fixed_point_map
@@ -95,14 +100,21 @@ class _Search:
         self.exhausted = self.converged
         self.unconverged = samples
         self.trace: list[Tensor] | None = [] if trace else None
-        # On a CPU a look costs nothing, and where f costs circuits, evaluating a converged sample costs more.
-        look_often = start.device.type == "cpu" or fixed_point_map.cost.circuits_per_value > 0
-        self.interval = 1 if look_often else CHECK_INTERVAL_ON_ACCELERATOR
+        self.interval = interval
+        self.wants_jacobian = keep_jacobian and solver.uses_jacobian
         # A converged sample's last Jacobian is the one at its answer only if every iteration is looked at.
-        self.keep_jacobian = keep_jacobian and solver.uses_jacobian and look_often
+        self.keeps_jacobian = self.wants_jacobian and interval == 1
         self.zero = torch.finfo(start.dtype).tiny ** 0.5  # added to ‖f(w)‖, so that f(w) = 0 divides nothing by 0
 
-    def run(self, attempt: int) -> None:
+    def answer(self) -> Root:
+        """What was found in as many attempts as the solver has and the samples need."""
+        for attempt in range(self.solver.attempts):
+            self._try(attempt)
+            if not self.unconverged:
+                break
+        return self._root()
+
+    def _try(self, attempt: int) -> None:
         """One attempt at the samples that still need one."""
         if self.best is None:
             active = _Active(rows=None, map=self.map, w=self.start, best=None, evaluated=None)
@@ -120,7 +132,7 @@ class _Search:
         self.converged = self.best[2] <= self.solver.tolerance
         self.unconverged = len(self.converged) - int(torch.count_nonzero(self.converged))
 
-    def root(self) -> Root:
+    def _root(self) -> Root:
         """The answers, with the reasons for those that are none."""
         assert self.best is not None
         w, residual, relative = self.best
@@ -131,7 +143,10 @@ class _Search:
             reason = torch.where(relative < torch.inf, reason, int(Reason.NOT_FINITE))
             reason = torch.where(self.converged, int(Reason.CONVERGED), reason)
             residual, relative = (torch.where(tensor.isnan(), torch.inf, tensor) for tensor in (residual, relative))
-        if self.unconverged and self.jacobian is not None:
+        if self.wants_jacobian and self.jacobian is None:
+            self.jacobian = self.map.value_and_jacobian(w)[1]
+            jacobian_evaluations = jacobian_evaluations + 1
+        elif self.unconverged and self.jacobian is not None:
             # The best iterate of a straggler was not its last, so its Jacobian is not at hand.
             rows = self.converged.logical_not().nonzero().squeeze(1)
             jacobian = self.map.select(rows).value_and_jacobian(w.index_select(0, rows))[1]
@@ -209,7 +224,7 @@ class _Search:
         if active.rows is None or self.best is None:
             self.best = active.best
             self.evaluations.fill_(evaluations)
-            self.jacobian = jacobian if self.keep_jacobian else None
+            self.jacobian = jacobian if self.keeps_jacobian else None
             return
         w, residual, relative = (
             old.index_copy(0, active.rows, new) for old, new in zip(self.best, active.best, strict=True)
@@ -224,8 +239,9 @@ class _Search:
 
     def _measure(self, value: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
         """Residual and relative residual of each sample."""
-        residual = torch.linalg.vector_norm(difference, dim=1)
-        return residual, residual / (torch.linalg.vector_norm(value, dim=1) + self.zero)
+        # The norm of rows that are strided, as the transpose of a map's own layout is, takes ten times as long.
+        residual = torch.linalg.vector_norm(difference.contiguous(), dim=1)
+        return residual, residual / (torch.linalg.vector_norm(value.contiguous(), dim=1) + self.zero)
 
     def _note(self, active: _Active, relative: Tensor) -> None:
         assert self.trace is not None

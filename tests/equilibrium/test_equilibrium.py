@@ -23,6 +23,7 @@ from qdeq_qiskit.equilibrium import (
     NotConvergedWarning,
     Picard,
     Reason,
+    ReducedJacobianPenalty,
     nearest_lift,
 )
 
@@ -190,8 +191,7 @@ def test_a_sample_with_features_that_are_not_finite_is_named_and_the_others_are_
     layer, x = readout(), features()
     x_bad = x.clone()
     x_bad[1, 2] = bad
-    equilibrium = Equilibrium(layer, lift=LIFT, mode=mode, layers=2, on_failure="record")
-    equilibrium.trace = True
+    equilibrium = Equilibrium(layer, lift=LIFT, mode=mode, layers=2, on_failure="record", trace=True)
     solution, clean = equilibrium(x_bad), equilibrium(x)
     good = [0, 2, 3]
     assert solution.reason[1] == Reason.NOT_FINITE
@@ -211,6 +211,16 @@ def test_a_batch_of_nothing_but_nan_has_a_defined_result() -> None:
     solution = Equilibrium(readout(), lift=LIFT, on_failure="record")(torch.full((2, 6), torch.nan).double())
     assert solution.reason_counts() == {Reason.NOT_FINITE: 2}
     assert solution.value.tolist() == [[0, 0, 0]] * 2
+
+
+def test_an_empty_batch_is_solved() -> None:
+    layer = readout()
+    solution = Equilibrium(layer, lift=LIFT, penalty=ReducedJacobianPenalty())(features(4)[:0])
+    assert solution.state.shape == (0, 6)
+    assert solution.penalty.item() == 0
+    assert str(solution)
+    (solution.state.sum() + solution.penalty).backward()
+    assert float(layer.operators.grad.abs().sum()) == 0
 
 
 def test_finite_features_whose_sum_overflows_are_solved() -> None:

@@ -145,6 +145,29 @@ def test_broyden_ends_on_a_linear_map_within_twice_its_dimension() -> None:
 
 
 @torch.no_grad()
+def test_broydens_iterates_are_those_of_the_textbooks_dense_matrix() -> None:
+    problem = case("quantum", samples=1)
+    visited = []
+
+    def layer(w: Tensor, x: Tensor) -> Tensor:
+        visited.append(w[0].numpy().copy())
+        return problem.layer(w, x)
+
+    solve(FunctionMap(layer, (problem.x,), batched=1), zeros(1, 3), Broyden(tolerance=0, max_iterations=7))
+
+    def g(w: np.ndarray) -> np.ndarray:
+        return problem.layer(torch.from_numpy(w).unsqueeze(0), problem.x)[0].numpy() - w
+
+    w, matrix = np.zeros(3), -np.eye(3)
+    for visit in visited:
+        np.testing.assert_allclose(visit, w, rtol=1e-7, atol=1e-9)
+        step = -np.linalg.solve(matrix, g(w))
+        change = g(w + step) - g(w)
+        matrix += np.outer(change - matrix @ step, step) / (step @ step)
+        w = w + step
+
+
+@torch.no_grad()
 def test_broyden_with_a_short_memory_keeps_no_more_than_it_says() -> None:
     solver = Broyden(memory=2, tolerance=0, max_iterations=9)
     longest = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -53,7 +54,7 @@ def _solve_adjoint(jacobian: Tensor, cotangent: Tensor) -> Tensor:
     system = jacobian.mT.neg()
     system.diagonal(dim1=1, dim2=2).add_(1)
     u = torch.linalg.solve_ex(system, cotangent)[0]
-    if not bool(u.sum().isfinite()) and bool(cotangent.isfinite().all()):
+    if not math.isfinite(float(u.sum())) and bool(cotangent.isfinite().all()):
         finite = u.isfinite().all(dim=1, keepdim=True)
         warnings.warn(
             f"I − J is singular at {int((~finite).sum())} of {len(u)} fixed points: these samples contribute nothing "

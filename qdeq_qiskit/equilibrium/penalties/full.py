@@ -24,8 +24,13 @@ class FullJacobianPenalty(JacobianPenalty):
 
     def measure(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor, lift: Tensor | None) -> Tensor:
         if lift is None:
-            return jacobian.square().sum() / (jacobian.shape[0] * jacobian.shape[1])
+            return jacobian.square().sum() / (max(jacobian.shape[0], 1) * jacobian.shape[1])
         gradient = fixed_point_map.unlifted_jacobian(w)
+        if gradient.shape[2] != lift.shape[0]:
+            raise NotImplementedError(
+                f"{type(fixed_point_map).__name__} does not give ∂q/∂v (unlifted_jacobian), which the full Jacobian "
+                "penalty needs: use the reduced one."
+            )
         # ‖R G‖² = tr(Gᵀ RᵀR G), without the (B, d, d) product.
         weighted = torch.matmul(lift.mT @ lift, gradient)
-        return (gradient * weighted).sum() / (gradient.shape[0] * lift.shape[0])
+        return (gradient * weighted).sum() / (max(gradient.shape[0], 1) * lift.shape[0])

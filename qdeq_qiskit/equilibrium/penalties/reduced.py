@@ -21,4 +21,4 @@ class ReducedJacobianPenalty(JacobianPenalty):
     kind: ClassVar[str] = "reduced"
 
     def measure(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor, lift: Tensor | None) -> Tensor:
-        return jacobian.square().sum() / (jacobian.shape[0] * jacobian.shape[1])
+        return jacobian.square().sum() / (max(jacobian.shape[0], 1) * jacobian.shape[1])
