@@ -1,1 +1,60 @@
-"""."""
+"""Where circuits are evaluated: exactly (on Aer or in torch), with shots, or on copies of real processors.
+
+`BACKENDS` holds the kinds of backends that recipes name. `HeisenbergEstimator`, `HeisenbergGradient` and `QNNConnector`
+are the same exact evaluation for users of Qiskit's own `EstimatorQNN` and `TorchConnector`. Names are imported on first
+use, so that nothing is loaded that is not needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qdeq_qiskit.backends.aer import aer_devices, require_aer, torch_devices
+    from qdeq_qiskit.backends.amplitude import AmplitudeAngles
+    from qdeq_qiskit.backends.connector import QNNConnector
+    from qdeq_qiskit.backends.estimator import HeisenbergEstimator, HeisenbergGradient
+    from qdeq_qiskit.backends.exact import ExactLayer
+    from qdeq_qiskit.backends.kinds import BACKENDS, AnyBackend, Backend
+    from qdeq_qiskit.backends.sampled import SampledLayer
+
+_HOME = {
+    "BACKENDS": "kinds",
+    "AmplitudeAngles": "amplitude",
+    "AnyBackend": "kinds",
+    "Backend": "kinds",
+    "ExactLayer": "exact",
+    "HeisenbergEstimator": "estimator",
+    "HeisenbergGradient": "estimator",
+    "QNNConnector": "connector",
+    "SampledLayer": "sampled",
+    "aer_devices": "aer",
+    "require_aer": "aer",
+    "torch_devices": "aer",
+}
+
+__all__ = [
+    "BACKENDS",
+    "AmplitudeAngles",
+    "AnyBackend",
+    "Backend",
+    "ExactLayer",
+    "HeisenbergEstimator",
+    "HeisenbergGradient",
+    "QNNConnector",
+    "SampledLayer",
+    "aer_devices",
+    "require_aer",
+    "torch_devices",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -403,7 +403,7 @@ def test_bad_arguments_are_refused_in_one_clear_sentence() -> None:
         estimator.run([(circuit, SparsePauliOp("ZI", 1j), np.array([[0.1]]))])
     with pytest.raises(ValueError, match="number of qubits"):
         estimator.run([(circuit, SparsePauliOp("Z"), np.array([[0.1]]))])
-    with pytest.raises(ValueError, match="number of values"):
+    with pytest.raises(ValueError, match="inconsistent"):
         estimator.run([(two, z, np.array([[0.1, 0.2, 0.3]]))])
     with pytest.raises(ValueError, match="there are 2 circuits, but 1 observables"):
         gradient.run([circuit] * 2, [z], [[0.1], [0.2]])

@@ -20,15 +20,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from qiskit import QuantumCircuit
-from qiskit.circuit import Gate, Parameter, ParameterVector
-from qiskit.circuit.library import UnitaryGate
-from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
+from qiskit.circuit import Parameter, ParameterVector
 from torch import Tensor
 
 from qdeq_qiskit.backends.aer import aer_devices, require_aer
 from qdeq_qiskit.backends.engines.engine import Engine
 from qdeq_qiskit.backends.evolution import complex_dtype
-from qdeq_qiskit.backends.program import GateProgram, Operation
+from qdeq_qiskit.backends.program import GateProgram
+from qdeq_qiskit.backends.slot_circuit import fixed_gate
 
 # Statevectors of one run are kept at once; more shifts than fit here are split over several runs.
 _MAX_BYTES_PER_RUN = 2**28
@@ -180,7 +179,7 @@ def _choi_circuit(program: GateProgram, num_columns: int) -> _ChoiCircuit:
     for operation in program.operations:
         qubits = [num_qubits - 1 - wire for wire in operation.wires]
         if operation.slot is None:
-            circuit.append(_fixed_gate(operation), qubits[::-1])
+            circuit.append(fixed_gate(operation), qubits[::-1])
             continue
         everywhere = tuple(range(len(qubits)))
         for name, which, factor in _HALVES.get(operation.name, ((operation.name, everywhere, 1.0),)):
@@ -194,17 +193,3 @@ def _choi_circuit(program: GateProgram, num_columns: int) -> _ChoiCircuit:
             getattr(circuit, name)(parameters[-1], *targets)
     circuit.append(require_aer().library.SaveStatevector(circuit.num_qubits), circuit.qubits)
     return _ChoiCircuit(circuit, tuple(parameters), np.array(slots, dtype=int), np.array(factors, dtype=float))
-
-
-def _fixed_gate(operation: Operation) -> Gate:
-    """The gate by its name where that means the same matrix in Qiskit, else by the matrix."""
-    matrix = np.asarray(operation.matrix)
-    if operation.name in _NAMED:
-        gate = get_standard_gate_name_mapping()[operation.name]
-        if np.array_equal(gate.to_matrix(), matrix):
-            return gate
-    return UnitaryGate(matrix)
-
-
-# Fixed gates that Aer simulates faster by name than by matrix.
-_NAMED = frozenset({"id", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg", "cx", "cy", "cz", "swap"})

@@ -1,0 +1,279 @@
+"""A `TorchConnector` that evaluates in torch where the estimator is exact, and wastes no Jacobian where it is not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, final
+
+import numpy as np
+import torch
+from qiskit.quantum_info import SparsePauliOp
+from qiskit_machine_learning.connectors import TorchConnector
+from qiskit_machine_learning.neural_networks import EstimatorQNN, NeuralNetwork
+from torch import Tensor
+
+from qdeq_qiskit.backends.estimator import HeisenbergEstimator
+from qdeq_qiskit.backends.exact import ExactLayer
+from qdeq_qiskit.backends.program import program_of
+from qdeq_qiskit.circuits import QNNCircuit
+from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost
+
+
+@final
+class QNNConnector(TorchConnector, Bindable):
+    """A drop-in for `TorchConnector`, with the same constructor and `weight`.
+
+    With an `EstimatorQNN` on a `HeisenbergEstimator` it evaluates in torch, on the device of its input, and is
+    differentiable to every order. With every other network and estimator it does what `TorchConnector` does, except
+    that a Jacobian is computed once for all vector-Jacobian products that are taken with it; a second derivative, or a
+    gradient with respect to an input of a network without `input_gradients`, is an error (stock: silently missing).
+    Both ways the output has the dtype of the input (stock: always single precision), and any leading axes.
+
+    The estimator may be exchanged at any time (`network.estimator = ...`; mind the network's gradient, which has its
+    own).
+
+    Args:
+        neural_network: the network.
+        initial_weights: its weights, (P,); uniform in [-1, 1] if None, as in the stock connector.
+        sparse: as in the stock connector.
+    """
+
+    def __init__(
+        self,
+        neural_network: NeuralNetwork,
+        initial_weights: np.ndarray | Tensor | None = None,
+        sparse: bool | None = None,
+    ) -> None:
+        super().__init__(neural_network, initial_weights, sparse)
+        # In a dictionary, so that the layers' weight, which is this connector's, is not registered twice.
+        self._layers: dict[tuple[int, str, torch.device, torch.dtype], ExactLayer] = {}
+
+    @property
+    def native(self) -> bool:
+        """Whether the network is evaluated in torch."""
+        return self._exact_network() is not None
+
+    def forward(self, input_data: Tensor | None = None) -> Tensor:
+        """The network's outputs, (..., K), of inputs, (..., d)."""
+        if input_data is None or self.sparse or self.neural_network.num_inputs == 0:
+            return super().forward(input_data)
+        self._check_width(input_data)
+        flat = input_data.reshape(-1, input_data.shape[-1])
+        network = self._exact_network()
+        if network is None:
+            out = _evaluated(flat, self.weight, self.neural_network)
+        else:
+            layer = self._layer(network, flat)
+            out = layer(flat.to(layer.dtype)).to(flat.dtype)
+        return out.reshape(*input_data.shape[:-1], *out.shape[1:])
+
+    def bind(self, x: Tensor, lift: Tensor) -> FixedPointMap:
+        """The map w ↦ q(R w + x); see `Bindable`.
+
+        Raises:
+            ValueError: features of another number than the network's inputs, or a network whose output is no vector.
+        """
+        self._check_width(x)
+        network = self._exact_network()
+        if network is not None:
+            layer = self._layer(network, x)
+            return layer.bind(x.to(layer.dtype), lift.to(layer.dtype))
+        if self.sparse or len(self.neural_network.output_shape) != 1:
+            raise ValueError("a fixed point needs a network with a dense vector of outputs")
+        return ConnectorMap(self.neural_network, x, self.weight, lift)
+
+    def _exact_network(self) -> EstimatorQNN | None:
+        network = self.neural_network
+        if isinstance(network, EstimatorQNN) and isinstance(network.estimator, HeisenbergEstimator):
+            return network if network.num_inputs > 0 else None
+        return None
+
+    def _check_width(self, features: Tensor) -> None:
+        if features.ndim == 0 or features.shape[-1] != self.neural_network.num_inputs:
+            raise ValueError(
+                f"features have shape {tuple(features.shape)}; this network takes "
+                f"(..., {self.neural_network.num_inputs})"
+            )
+
+    def _layer(self, network: EstimatorQNN, features: Tensor) -> ExactLayer:
+        """The exact layer for the features' device and precision."""
+        if features.device != self.weight.device:
+            raise ValueError(
+                f"the features are on {features.device}, the weights on {self.weight.device}; "
+                f"move the connector, connector.to({str(features.device)!r}), or the features"
+            )
+        dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
+        key = (id(network), network.estimator.engine, features.device, dtype)
+        if key not in self._layers:
+            self._layers[key] = ExactLayer(
+                _circuit_of(network),
+                engine=network.estimator.engine,
+                device=features.device,
+                precision="double" if dtype == torch.float64 else "single",
+                weight=self._weights,
+            )
+        return self._layers[key]
+
+
+class ConnectorMap(FixedPointMap):
+    """w ↦ q(R w + x) for a network that is evaluated by its own `forward` and `backward`.
+
+    One Jacobian costs one `backward` call, whatever is taken from it. It is a constant to autograd.
+
+    Args:
+        network: the network.
+        x: features, (B, d).
+        weight: θ, (P,).
+        lift: R, (d, n).
+    """
+
+    def __init__(self, network: NeuralNetwork, x: Tensor, weight: Tensor, lift: Tensor) -> None:
+        self._network = network
+        self._x = x
+        self._weight = weight
+        self._lift = lift
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self._x, self._weight
+
+    @property
+    def cost(self) -> MapCost:
+        return _cost_of(self._network)
+
+    def with_inputs(self, inputs: tuple[Tensor, ...]) -> ConnectorMap:
+        x, weight = inputs
+        return ConnectorMap(self._network, x, weight, self._lift)
+
+    def select(self, rows: Tensor) -> ConnectorMap:
+        return ConnectorMap(self._network, self._x.index_select(0, rows), self._weight, self._lift)
+
+    def value(self, w: Tensor) -> Tensor:
+        return _evaluated(self._v(w), self._weight, self._network)
+
+    def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        v = self._v(w)
+        return _evaluated(v.detach(), self._weight.detach(), self._network), self._of_v(v) @ self._lift
+
+    def unlifted_jacobian(self, w: Tensor) -> Tensor:
+        return self._of_v(self._v(w))
+
+    def vjp(self, w: Tensor, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        of_x, of_weight = (tensor.requires_grad for tensor in self.inputs)
+        if not of_x and not of_weight:
+            return None, None
+        jacobians = _jacobians(self._v(w), self._weight, self._network, of_features=of_x)
+        return (
+            _pulled(cotangent, jacobians[0], shared=False) if of_x else None,
+            _pulled(cotangent, jacobians[1], shared=True) if of_weight else None,
+        )
+
+    def _v(self, w: Tensor) -> Tensor:
+        return torch.addmm(self._x, w, self._lift.T)
+
+    def _of_v(self, v: Tensor) -> Tensor:
+        of_v = _jacobians(v, self._weight, self._network)[0]
+        assert of_v is not None
+        return of_v
+
+
+class _Evaluated(torch.autograd.Function):
+    """The network's forward, with one backward of the network for all vector-Jacobian products."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, network: NeuralNetwork) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        ctx.network = network
+        ctx.jacobians = None
+        out = _dense(network.forward(_numpy(features), _numpy(weight)))
+        return torch.as_tensor(out, dtype=features.dtype, device=features.device)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        features, weight = ctx.saved_tensors
+        of_features, of_weight = ctx.needs_input_grad[:2]
+        if ctx.jacobians is None:
+            ctx.jacobians = _jacobians(features, weight, ctx.network, of_features=of_features)
+        left = _pulled(cotangents[0], ctx.jacobians[0], shared=False) if of_features else None
+        right = _pulled(cotangents[0], ctx.jacobians[1], shared=True) if of_weight else None
+        if torch.is_grad_enabled():
+            # Asked to be differentiable again, which they are not: better an error then than a gradient of zero.
+            left = None if left is None else _Final.apply(left, features, weight)
+            right = None if right is None else _Final.apply(right, features, weight)
+        return left, right, None
+
+
+class _Final(torch.autograd.Function):
+    """A tensor that depends on others in a way that cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, *origins: Tensor) -> Tensor:
+        return result.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[None, ...]:
+        raise RuntimeError(
+            "a second derivative was asked of a network that is evaluated by its estimator and gradient; "
+            "with a HeisenbergEstimator it has one"
+        )
+
+
+def _evaluated(features: Tensor, weight: Tensor, network: NeuralNetwork) -> Tensor:
+    out: Tensor = _Evaluated.apply(features, weight, network)
+    return out
+
+
+def _jacobians(
+    features: Tensor, weight: Tensor, network: NeuralNetwork, *, of_features: bool = True
+) -> tuple[Tensor | None, Tensor | None]:
+    """∂q/∂features, (B, K..., d), and ∂q/∂θ, (B, K..., P), from one `backward` of the network."""
+    if of_features and not network.input_gradients:
+        raise RuntimeError(
+            "a gradient with respect to the network's inputs is needed, but the network was made without "
+            "input_gradients=True"
+        )
+    of_inputs, of_weight = network.backward(_numpy(features), _numpy(weight))
+    return (
+        None if of_inputs is None else torch.as_tensor(_dense(of_inputs)).to(features),
+        None if of_weight is None else torch.as_tensor(_dense(of_weight)).to(weight),
+    )
+
+
+def _dense(array: Any) -> np.ndarray:
+    """An output of a network, some of which give sparse arrays."""
+    return array if isinstance(array, np.ndarray) else array.todense()
+
+
+def _pulled(cotangent: Tensor, jacobian: Tensor | None, *, shared: bool) -> Tensor | None:
+    """cotangentᵀ J, for every sample, or summed over samples for what they share."""
+    if jacobian is None:
+        return None
+    left = cotangent.flatten(1).to(jacobian)
+    right = jacobian.flatten(1, -2)
+    return torch.einsum("bk,bkp->p" if shared else "bk,bkd->bd", left, right)
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().cpu().numpy()
+    return array
+
+
+def _circuit_of(network: EstimatorQNN) -> QNNCircuit:
+    """The network's circuit, whatever operators its observables are."""
+    observables = [
+        observable if isinstance(observable, SparsePauliOp) else SparsePauliOp(observable)
+        for observable in list(network.observables)
+    ]
+    return QNNCircuit(network.circuit, network.input_params or (), network.weight_params or (), observables)
+
+
+def _cost_of(network: NeuralNetwork) -> MapCost:
+    """What one sample costs: every observable is a PUB of its own, every gate occurrence is shifted."""
+    if not isinstance(network, EstimatorQNN):
+        return MapCost(circuits_per_value=1)
+    outputs = len(network.observables)
+    slots = program_of(network.circuit, [*(network.input_params or ()), *(network.weight_params or ())]).slots
+    shifts = sum(4 if slot.name.startswith("cr") else 2 for slot in slots)
+    precision = network.default_precision
+    shots = math.ceil(1 / precision**2) if precision else 0
+    return MapCost(outputs, outputs * shifts, shots)

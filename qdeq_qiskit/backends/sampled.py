@@ -1,0 +1,270 @@
+r"""The sampled layer: expectation values from any V2 estimator, few circuits, exact difference rules.
+
+All samples of a batch go into one PUB, and all observables with them, as an array of shape (K, 1), so that commuting
+ones are measured together. Derivatives are differences of values at *finite* shifts that are exact without shot noise:
+
+- gates' angles: the shift rules of `machine`;
+- amplitude-encoded features: without noise in the encoder N(v) = ‖v‖² f(v) is quadratic, so that
+  [N(v + s d) − N(v − s d)] / 2s is its derivative along d for every s. With a noisy encoder it is not, and the shift
+  rule on the encoder's own angles is used, which stays exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.primitives import BaseEstimatorV2
+from qiskit.transpiler import PassManager
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from qdeq_qiskit.backends.amplitude import AmplitudeAngles
+from qdeq_qiskit.backends.machine import Machine
+from qdeq_qiskit.backends.program import GateProgram, program_of
+from qdeq_qiskit.backends.readout import Readout
+from qdeq_qiskit.circuits import QNNCircuit
+from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, KrasnoselskiiMann, MapCost, Solver
+
+
+class SampledLayer(nn.Module, Bindable):
+    """q(v; θ) of a QNN circuit as an estimator measures it; differentiable once, by the exact rules above.
+
+    Every evaluation draws anew. With a seed the sequence of all of a layer's evaluations is reproduced.
+
+    Args:
+        qnn: circuit, inputs, weights and observables.
+        estimator: evaluates the circuits.
+        shots: of each circuit; None for an estimator that is exact.
+        pass_manager: compiles the circuit, once; its layout is applied to the observables.
+        noisy_encoder: whether gates of the encoder err, which decides the rule for amplitude-encoded features.
+        seed: of the shots, for a `BackendEstimatorV2` on a simulator.
+        weight: the weights, (P,), to share with another layer; if None they start uniform in (−π, π), drawn from
+            torch's generator.
+
+    Attributes:
+        weight: θ, (P,).
+        compiled: the circuit that runs, with one parameter for each of the program's slots.
+        circuits_run: how many circuits were run so far.
+    """
+
+    def __init__(
+        self,
+        qnn: QNNCircuit,
+        estimator: BaseEstimatorV2,
+        *,
+        shots: int | None,
+        pass_manager: PassManager | None = None,
+        noisy_encoder: bool = False,
+        seed: int | None = None,
+        weight: nn.Parameter | None = None,
+    ) -> None:
+        super().__init__()
+        if weight is None:
+            weight = nn.Parameter(torch.empty(qnn.num_weights).uniform_(-torch.pi, torch.pi))
+        if weight.shape != (qnn.num_weights,):
+            raise ValueError(f"weight has shape {tuple(weight.shape)}; this circuit has {qnn.num_weights} weights")
+        self.qnn = qnn
+        self.weight = weight
+        self.shots = shots
+        self.num_bases = Readout(qnn.observables).num_bases
+        program = program_of(qnn.circuit, [*qnn.input_parameters, *qnn.weight_parameters])
+        self._angle_map = program.angle_map.compile()
+        self._inputs = nn.Identity() if qnn.num_amplitudes is None else AmplitudeAngles(qnn.num_amplitudes)
+        self._quadratic = qnn.num_amplitudes is not None and not noisy_encoder
+        self._input_slots = _slots_with(program, qnn.input_parameters)
+        self._weight_slots = _slots_with(program, qnn.weight_parameters)
+        self._machine = Machine(program, qnn.observables, estimator, shots, pass_manager, seed)
+
+    @property
+    def compiled(self) -> QuantumCircuit:
+        """The circuit that runs: one parameter for each gate occurrence, before compilation."""
+        return self._machine.circuit.copy()
+
+    @property
+    def circuits_run(self) -> int:
+        """Circuits run so far: one for each measurement basis of each sample and shift."""
+        return self._machine.rows_run * self.num_bases
+
+    def forward(self, features: Tensor) -> Tensor:
+        """q(v), (B, K), of features, (B, d)."""
+        return self.value(features, self.weight)
+
+    def bind(self, x: Tensor, lift: Tensor) -> FixedPointMap:
+        """The map w ↦ q(R w + x); see `Bindable`.
+
+        Raises:
+            ValueError: features of another number than the circuit takes.
+        """
+        if x.ndim != 2 or x.shape[1] != self.qnn.num_features:
+            raise ValueError(f"features have shape {tuple(x.shape)}; this circuit takes (B, {self.qnn.num_features})")
+        return SampledMap(self, x, self.weight, lift)
+
+    def cost(self, num_directions: int) -> MapCost:
+        """What one sample costs, its Jacobian being wanted along so many directions."""
+        rows = (
+            2 * num_directions if self._quadratic else sum(len(self._machine.rules[slot]) for slot in self._input_slots)
+        )
+        return MapCost(self.num_bases, rows * self.num_bases, self.shots or 0)
+
+    def value(self, v: Tensor, weight: Tensor) -> Tensor:
+        """q(v; θ), (B, K); differentiable once."""
+        if torch.is_grad_enabled() and (v.requires_grad or weight.requires_grad):
+            return _Measured.apply(v, weight, self)
+        return self._machine.run(self._angles(v.detach(), weight.detach())).to(v)
+
+    def value_and_jacobian(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """q, (B, K), and its derivatives along the columns of `directions`, (d, m): (B, K, m); nothing is recorded."""
+        with torch.no_grad():
+            rule = self._along_features if self._quadratic else self._along_angles
+            value, jacobian = rule(v.detach().double(), weight.detach(), directions.detach().double())
+        return value.to(v), jacobian.to(v)
+
+    def vjp(
+        self, v: Tensor, weight: Tensor, cotangent: Tensor, *, of_v: bool, of_weight: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """cotangentᵀ ∂q/∂v, (B, d), and cotangentᵀ ∂q/∂θ, (P,); None where not wanted."""
+        slots = self._weight_slots if of_weight else []
+        if of_v and not self._quadratic:
+            slots = sorted({*slots, *self._input_slots})
+        v_leaf = v.detach().double().requires_grad_(of_v and not self._quadratic)
+        weight_leaf = weight.detach().double().requires_grad_(of_weight)
+        gradients: dict[str, Tensor] = {}
+        if slots:
+            with torch.enable_grad():
+                angles = self._angles(v_leaf, weight_leaf)
+            _, jacobian = self._machine.run_shifted(angles.detach(), slots)
+            pulled = torch.zeros_like(angles).index_copy(
+                1, torch.tensor(slots), torch.einsum("bk,bkg->bg", cotangent.detach().double().cpu(), jacobian)
+            )
+            leaves = {"v": v_leaf, "weight": weight_leaf}
+            wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+            found = torch.autograd.grad(
+                angles, list(wanted.values()), pulled, allow_unused=True, materialize_grads=True
+            )
+            gradients = dict(zip(wanted, found, strict=True))
+        if of_v and self._quadratic:
+            identity = torch.eye(v.shape[1], dtype=torch.double, device=v.device)
+            jacobian = self.value_and_jacobian(v, weight, identity)[1]
+            gradients["v"] = torch.einsum("bk,bkd->bd", cotangent.detach().to(jacobian), jacobian)
+        of_v_gradient, of_weight_gradient = gradients.get("v"), gradients.get("weight")
+        return (
+            None if of_v_gradient is None else of_v_gradient.to(v),
+            None if of_weight_gradient is None else of_weight_gradient.to(weight),
+        )
+
+    def _angles(self, v: Tensor, weight: Tensor) -> Tensor:
+        """The angles of all slots, (B, G), double precision, on the CPU."""
+        inputs = self._inputs(v.double().cpu())
+        return self._angle_map(torch.cat((inputs, weight.double().cpu().expand(len(inputs), -1)), dim=-1))
+
+    def _along_features(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """By the two-point rule on N(v) = ‖v‖² q(v); the steps are as long as v, where noise matters least."""
+        norm = torch.linalg.vector_norm(v, dim=1)
+        length = torch.linalg.vector_norm(directions, dim=0)
+        steps = torch.where(norm > 0, norm, 1.0).unsqueeze(1) / torch.where(length > 0, length, 1.0)  # (B, m)
+        moves = steps.unsqueeze(-1) * directions.T  # (B, m, d)
+        points = torch.stack((v.unsqueeze(1) + moves, v.unsqueeze(1) - moves))  # (2, B, m, d)
+        rows = torch.cat((v, points.flatten(0, 2)))
+        values = self._machine.run(self._angles(rows, weight)).to(v)
+        value = values[: len(v)]
+        squares = points.square().sum(-1, keepdim=True)
+        forms = squares * values[len(v) :].view(*points.shape[:3], -1)
+        slope = (forms[0] - forms[1]) / (2 * steps.unsqueeze(-1))  # (B, m, K)
+        jacobian = slope.mT - 2 * value.unsqueeze(-1) * (v @ directions).unsqueeze(1)
+        # At v = 0, which encodes as the first basis state, the derivative is taken as zero.
+        square = norm.square().view(-1, 1, 1)
+        return value, torch.where(square > 0, jacobian / torch.where(square > 0, square, 1.0), 0.0)
+
+    def _along_angles(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """By the shift rules on the angles that depend on the inputs, and the chain rule."""
+        value, jacobian = self._machine.run_shifted(self._angles(v, weight), self._input_slots)
+        tangents = [
+            torch.func.jvp(lambda point: self._angles(point, weight), (v,), (direction.expand_as(v),))[1]
+            for direction in directions.T
+        ]
+        chain = (
+            torch.stack(tangents, dim=-1)[:, self._input_slots]
+            if tangents
+            else v.new_zeros(len(v), jacobian.shape[2], 0)
+        )
+        return value, torch.bmm(jacobian, chain.to(jacobian))
+
+
+class SampledMap(FixedPointMap):
+    """w ↦ q(R w + x), measured anew at every evaluation.
+
+    Its Jacobian is measured too, and is a constant to autograd.
+
+    Args:
+        layer: what measures.
+        x: features, (B, d).
+        weight: θ, (P,).
+        lift: R, (d, n).
+    """
+
+    def __init__(self, layer: SampledLayer, x: Tensor, weight: Tensor, lift: Tensor) -> None:
+        self._layer = layer
+        self._x = x
+        self._weight = weight
+        self._lift = lift
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self._x, self._weight
+
+    @property
+    def cost(self) -> MapCost:
+        return self._layer.cost(self._lift.shape[1])
+
+    def with_inputs(self, inputs: tuple[Tensor, ...]) -> SampledMap:
+        x, weight = inputs
+        return SampledMap(self._layer, x, weight, self._lift)
+
+    def select(self, rows: Tensor) -> SampledMap:
+        return SampledMap(self._layer, self._x.index_select(0, rows), self._weight, self._lift)
+
+    def value(self, w: Tensor) -> Tensor:
+        return self._layer.value(torch.addmm(self._x, w, self._lift.T), self._weight)
+
+    def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        return self._layer.value_and_jacobian(torch.addmm(self._x, w, self._lift.T), self._weight, self._lift)
+
+    def unlifted_jacobian(self, w: Tensor) -> Tensor:
+        identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
+        return self._layer.value_and_jacobian(torch.addmm(self._x, w, self._lift.T), self._weight, identity)[1]
+
+
+class _Measured(torch.autograd.Function):
+    """A measured value; its gradient is measured when it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, weight: Tensor, layer: SampledLayer) -> Tensor:
+        ctx.layer = layer
+        ctx.save_for_backward(v, weight)
+        with torch.no_grad():
+            return layer.value(v, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        v, weight = ctx.saved_tensors
+        of_v, of_weight, _ = ctx.needs_input_grad
+        return (*ctx.layer.vjp(v, weight, cotangent, of_v=of_v, of_weight=of_weight), None)
+
+
+def _slots_with(program: GateProgram, parameters: Sequence[Parameter]) -> list[int]:
+    """The slots whose angles depend on any of the parameters."""
+    chosen = set(parameters)
+    return [slot for slot, angle in enumerate(program.angle_map.expressions) if chosen & set(angle.parameters)]
+
+
+def sampled_solver() -> Solver:
+    """Damped iteration, answered by the mean over its second half, which shot noise leaves most accurate.
+
+    The tolerance is one that single evaluations do not meet by chance: residuals are of the order of 1/√shots.
+    """
+    return KrasnoselskiiMann(tolerance=1e-3, max_iterations=30, damping=0.5, average=True, tail=0.5)

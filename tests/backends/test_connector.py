@@ -1,0 +1,345 @@
+"""QNNConnector against the stock TorchConnector, and what it does that the stock one does not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
+from qiskit.primitives import StatevectorEstimator
+from qiskit.quantum_info import Pauli, SparsePauliOp
+from qiskit_machine_learning.connectors import TorchConnector
+from qiskit_machine_learning.gradients import ParamShiftEstimatorGradient
+from qiskit_machine_learning.neural_networks import EstimatorQNN, SamplerQNN
+
+from qdeq_qiskit.backends.connector import QNNConnector
+from qdeq_qiskit.backends.estimator import HeisenbergEstimator, HeisenbergGradient
+from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
+from qdeq_qiskit.equilibrium import Equilibrium, Newton, ReducedJacobianPenalty, nearest_lift
+
+
+def small_model() -> QNNCircuit:
+    x, theta = ParameterVector("x", 4), ParameterVector("t", 4)
+    circuit = QuantumCircuit(2)
+    for index in range(4):
+        (circuit.ry if index < 2 else circuit.rz)(x[index], index % 2)
+    circuit.rx(theta[0], 0)
+    circuit.crx(theta[1], 0, 1)
+    circuit.ry(theta[2], 1)
+    circuit.rz(theta[3], 0)
+    circuit.ry(0.4, 0)
+    return QNNCircuit(circuit, x, theta, [SparsePauliOp("IZ"), SparsePauliOp("ZI")])
+
+
+def reuploading_model() -> QNNCircuit:
+    x, theta = ParameterVector("x", 2), ParameterVector("t", 3)
+    circuit = QuantumCircuit(2)
+    circuit.ry(x[0], 0)
+    circuit.cry(theta[0], 0, 1)
+    circuit.rx(x[1], 1)
+    circuit.rx(theta[1], 0)
+    circuit.cx(0, 1)
+    circuit.ry(theta[2], 1)
+    return QNNCircuit(circuit, x, theta, [SparsePauliOp("XZ"), SparsePauliOp("ZI")])
+
+
+def tree_model() -> QNNCircuit:
+    return QNNCircuit.compose(amplitude_encoder(4), qdeq_ansatz(4), z_readout(4), num_amplitudes=16)
+
+
+def exact_network(model: QNNCircuit, **options: object) -> EstimatorQNN:
+    estimator = HeisenbergEstimator()
+    return network_of(model, estimator, HeisenbergGradient(estimator), **options)
+
+
+def stock_network(model: QNNCircuit, **options: object) -> EstimatorQNN:
+    estimator = StatevectorEstimator()
+    return network_of(model, estimator, ParamShiftEstimatorGradient(estimator), **options)
+
+
+def network_of(
+    model: QNNCircuit, estimator: object, gradient: object, *, input_gradients: bool = True, precision: float = 0.0
+) -> EstimatorQNN:
+    return EstimatorQNN(
+        circuit=model.circuit,
+        input_params=model.input_parameters,
+        weight_params=model.weight_parameters,
+        observables=list(model.observables),
+        estimator=estimator,
+        gradient=gradient,
+        input_gradients=input_gradients,
+        default_precision=precision,
+    )
+
+
+def drawn(model: QNNCircuit, batch: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, np.ndarray]:
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(batch, model.num_inputs, generator=generator, dtype=torch.float64).to(dtype)
+    return v, (6 * torch.rand(model.num_weights, generator=generator) - 3).numpy()
+
+
+def gradients(connector: torch.nn.Module, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    leaf = v.clone().requires_grad_()
+    out = connector(leaf)
+    loss = (out * torch.linspace(-1, 2, out.shape[-1]).to(out)).sum()
+    return (out.detach(), *torch.autograd.grad(loss, [leaf, connector.weight]))
+
+
+@pytest.mark.parametrize("make", [small_model, reuploading_model, tree_model])
+@pytest.mark.parametrize("network", [exact_network, stock_network])
+def test_it_gives_what_the_stock_connector_gives(
+    make: Callable[[], QNNCircuit], network: Callable[[QNNCircuit], EstimatorQNN]
+) -> None:
+    model = make()
+    v, weight = drawn(model, 2, torch.float32)
+    connector = QNNConnector(network(model), weight)
+    assert connector.native == (network is exact_network)
+    expected = gradients(TorchConnector(stock_network(model), weight), v)
+    for found, right in zip(gradients(connector, v), expected, strict=True):
+        assert found.shape == right.shape
+        assert found.dtype == torch.float32
+        assert torch.allclose(found, right, rtol=0, atol=2e-6)
+
+
+def test_state_dict_weight_and_repr_are_the_stock_connectors() -> None:
+    model = small_model()
+    ours, stock = (kind(exact_network(model)) for kind in (QNNConnector, TorchConnector))
+    assert isinstance(ours, TorchConnector)
+    ours(torch.zeros(1, 4))
+    assert list(ours.state_dict()) == list(stock.state_dict())
+    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in stock.named_parameters()]
+    ours.load_state_dict(stock.state_dict())
+    assert torch.equal(ours.weight, stock.weight)
+
+
+def test_the_dtype_of_the_input_is_respected_and_double_precision_is_really_double() -> None:
+    model = small_model()
+    v, weight = drawn(model, 3)
+    connector = QNNConnector(exact_network(model), weight)
+    out = connector(v)
+    assert out.dtype == torch.float64
+    exact = connector.neural_network.forward(v.numpy(), connector.weight.detach().numpy())
+    assert np.abs(out.detach().numpy() - exact).max() < 1e-13
+    assert connector(v.half()).dtype == torch.float16
+    other = QNNConnector(stock_network(model), weight)
+    assert other(v).dtype == torch.float64
+
+
+@pytest.mark.parametrize("network", [exact_network, stock_network])
+def test_any_leading_axes_work_with_input_gradients(network: Callable[[QNNCircuit], EstimatorQNN]) -> None:
+    model = small_model()
+    v, weight = drawn(model, 6)
+    connector = QNNConnector(network(model), weight)
+    flat = gradients(connector, v)
+    cube = gradients(connector, v.reshape(2, 3, 4))
+    assert cube[0].shape == (2, 3, 2)
+    assert torch.allclose(cube[0].flatten(0, 1), flat[0], rtol=0, atol=1e-12)
+    assert torch.allclose(cube[1].flatten(0, 1), flat[1], rtol=0, atol=1e-12)
+    assert connector(v[0]).shape == (2,)
+    assert torch.allclose(connector(v[0]), flat[0][0], rtol=0, atol=1e-12)
+
+
+def test_natively_it_is_differentiable_twice() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    connector = QNNConnector(exact_network(model), weight).double()
+    v.requires_grad_()
+    assert torch.autograd.gradgradcheck(connector, (v,))
+
+
+def test_a_second_derivative_through_another_estimator_is_an_error_not_a_zero() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    connector = QNNConnector(stock_network(model), weight)
+    v.requires_grad_()
+    (first,) = torch.autograd.grad(connector(v).sum(), v, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivative"):
+        first.sum().backward()
+
+
+def test_a_missing_input_gradient_is_an_error_not_a_none() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    connector = QNNConnector(stock_network(model, input_gradients=False), weight)
+    torch.autograd.grad(connector(v).sum(), connector.weight)
+    with pytest.raises(RuntimeError, match="input_gradients=True"):
+        connector(v.requires_grad_()).sum().backward()
+
+
+class Counting(EstimatorQNN):
+    """Counts the calls that cost circuits."""
+
+    calls: dict[str, int]
+
+    def forward(self, *args: object) -> object:
+        self.calls["forward"] += 1
+        return super().forward(*args)
+
+    def backward(self, *args: object) -> object:
+        self.calls["backward"] += 1
+        return super().backward(*args)
+
+
+def counting(model: QNNCircuit) -> Counting:
+    network = stock_network(model)
+    network.__class__ = Counting
+    network.calls = {"forward": 0, "backward": 0}
+    return network
+
+
+def test_one_backward_of_the_network_serves_all_vector_jacobian_products() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    connector = QNNConnector(counting(model), weight)
+    out = connector(v.requires_grad_())
+    for k in range(2):
+        torch.autograd.grad(out[:, k].sum(), [v, connector.weight], retain_graph=True)
+    assert connector.neural_network.calls == {"forward": 1, "backward": 1}
+
+
+def test_a_bound_map_asks_for_one_jacobian_a_request_and_knows_what_it_costs() -> None:
+    model = small_model()
+    v, weight = drawn(model, 3)
+    connector = QNNConnector(counting(model), weight)
+    lift = nearest_lift(4, 2).double()
+    bound = connector.bind(v, lift)
+    w = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    value, jacobian = bound.frozen().value_and_jacobian(w)
+    assert connector.neural_network.calls == {"forward": 1, "backward": 1}
+    native = QNNConnector(exact_network(model), weight).double()
+    expected = native.bind(v, lift).value_and_jacobian(w)
+    assert torch.allclose(value, expected[0], rtol=0, atol=1e-10)
+    assert torch.allclose(jacobian, expected[1], rtol=0, atol=1e-10)
+    assert torch.allclose(bound.unlifted_jacobian(w), native.bind(v, lift).unlifted_jacobian(w), rtol=0, atol=1e-10)
+    # 2 observables in PUBs of their own; 7 rotations with 2 shifts each, 1 controlled rotation with 4.
+    assert (bound.cost.circuits_per_value, bound.cost.circuits_per_jacobian) == (2, 2 * (7 * 2 + 4))
+    assert bound.cost.shots_per_circuit == 0
+    noisy = QNNConnector(stock_network(model, precision=1 / 32), weight)
+    assert noisy.bind(v, lift).cost.shots_per_circuit == 1024
+    connector.neural_network.calls["forward"] = connector.neural_network.calls["backward"] = 0
+    cotangent = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    of_x, of_weight = bound.with_inputs((v.clone().requires_grad_(), connector.weight)).vjp(w, cotangent)
+    assert connector.neural_network.calls == {"forward": 0, "backward": 1}
+    right = native.bind(v.clone().requires_grad_(), lift).vjp(w, cotangent)
+    assert torch.allclose(of_x, right[-1], rtol=0, atol=1e-10)
+    leaf = v.clone()
+    loss = (native(leaf + w @ lift.T) * cotangent).sum()
+    assert torch.allclose(of_weight.double(), torch.autograd.grad(loss, native.weight)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", [exact_network, stock_network])
+def test_equilibria_and_their_gradients_do_not_depend_on_the_route(
+    network: Callable[[QNNCircuit], EstimatorQNN],
+) -> None:
+    model = small_model()
+    x, weight = drawn(model, 4)
+    lift = nearest_lift(4, 2).double()
+    reference = QNNConnector(exact_network(model), weight).double()
+    tested = QNNConnector(network(model), weight).double()
+    results = []
+    for layer in (reference, tested):
+        leaf = x.clone().requires_grad_()
+        solution = Equilibrium(layer, lift=lift, solver=Newton(tolerance=1e-10))(leaf)
+        assert solution.converged.all()
+        loss = (solution.value * torch.tensor([1.0, -0.5])).sum()
+        results.append((solution.value.detach(), *torch.autograd.grad(loss, [leaf, layer.weight])))
+    for found, expected in zip(*results, strict=True):
+        assert torch.allclose(found, expected, rtol=0, atol=1e-8)
+
+
+def test_a_jacobian_penalty_has_a_gradient_natively() -> None:
+    model = QNNCircuit.compose(angle_encoder(4, ryzxy_gates(4)), qdeq_ansatz(4), z_readout(4))
+    x, weight = drawn(model, 3)
+    connector = QNNConnector(exact_network(model), weight).double()
+    equilibrium = Equilibrium(connector, lift=nearest_lift(16, 4).double(), penalty=ReducedJacobianPenalty())
+    penalty = equilibrium(x).penalty
+    (gradient,) = torch.autograd.grad(penalty, connector.weight)
+    assert gradient.abs().max() > 1e-3
+
+
+def test_weights_that_change_are_noticed() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    connector = QNNConnector(exact_network(model), weight)
+    with torch.no_grad():
+        before = connector(v)
+        connector.weight.add_(0.3)
+        after = connector(v)
+    expected = connector.neural_network.forward(v.numpy(), connector.weight.detach().numpy())
+    assert (before - after).abs().max() > 1e-3
+    assert np.abs(after.numpy() - expected).max() < 1e-12
+
+
+def test_a_copy_has_weights_of_its_own() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    connector = QNNConnector(exact_network(model), weight)
+    before = connector(v)
+    other = copy.deepcopy(connector)
+    with torch.no_grad():
+        other.weight.add_(0.5)
+    assert torch.equal(connector(v), before)
+    assert not torch.allclose(other(v), before)
+
+
+def test_the_estimator_of_the_network_may_be_exchanged() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    connector = QNNConnector(exact_network(model), weight)
+    native = connector(v)
+    connector.neural_network.estimator = StatevectorEstimator()
+    assert not connector.native
+    assert torch.allclose(connector(v), native, rtol=0, atol=1e-12)
+
+
+def test_observables_of_other_kinds_and_networks_of_other_kinds_work() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    estimator = HeisenbergEstimator()
+    network = EstimatorQNN(
+        circuit=model.circuit,
+        input_params=model.input_parameters,
+        weight_params=model.weight_parameters,
+        observables=[Pauli("IZ"), Pauli("ZI")],
+        estimator=estimator,
+        gradient=HeisenbergGradient(estimator),
+        input_gradients=True,
+    )
+    expected = QNNConnector(exact_network(model), weight)(v)
+    assert torch.allclose(QNNConnector(network, weight)(v), expected, rtol=0, atol=1e-12)
+    sampler = SamplerQNN(
+        circuit=model.circuit,
+        input_params=model.input_parameters,
+        weight_params=model.weight_parameters,
+        input_gradients=True,
+    )
+    ours, stock = (kind(sampler, weight)(v.float()) for kind in (QNNConnector, TorchConnector))
+    assert ours.shape == stock.shape == (2, 4)
+
+
+def test_wrong_features_and_networks_without_input_gradients_are_named() -> None:
+    model = small_model()
+    connector = QNNConnector(exact_network(model))
+    with pytest.raises(ValueError, match=r"\(2, 5\); this network takes \(\.\.\., 4\)"):
+        connector(torch.zeros(2, 5))
+    with pytest.raises(ValueError, match="features have shape"):
+        connector.bind(torch.zeros(2, 5), torch.zeros(5, 2))
+
+
+def test_on_a_gpu_it_gives_what_it_gives_on_the_cpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    model = small_model()
+    v, weight = drawn(model, 3)
+    connector = QNNConnector(exact_network(model), weight)
+    expected = gradients(connector, v)
+    with pytest.raises(ValueError, match="move the connector"):
+        connector(v.cuda())
+    connector.cuda()
+    for found, right in zip(gradients(connector, v.cuda()), expected, strict=True):
+        assert found.is_cuda
+        assert torch.allclose(found.cpu(), right, rtol=0, atol=1e-6)

@@ -1,0 +1,219 @@
+"""The sampled layer: its difference rules are exact, its circuits few, its noise that of the shots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
+from qiskit.primitives import BackendEstimatorV2, StatevectorEstimator
+from qiskit.quantum_info import SparsePauliOp
+from qiskit.transpiler import CouplingMap, generate_preset_pass_manager
+from qiskit_aer import AerSimulator
+
+from qdeq_qiskit.backends.exact import ExactLayer
+from qdeq_qiskit.backends.sampled import SampledLayer, sampled_solver
+from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
+from qdeq_qiskit.equilibrium import Equilibrium, Newton, nearest_lift
+
+
+def angle_model() -> QNNCircuit:
+    return QNNCircuit.compose(angle_encoder(4, ryzxy_gates(4)), qdeq_ansatz(4), z_readout(4))
+
+
+def amplitude_model() -> QNNCircuit:
+    return QNNCircuit.compose(amplitude_encoder(4, 11), qdeq_ansatz(4), z_readout(4), num_amplitudes=11)
+
+
+def tangled_model() -> QNNCircuit:
+    """Inputs in expressions, in several gates, among them controlled rotations; observables in two bases."""
+    x, theta = ParameterVector("x", 3), ParameterVector("t", 2)
+    circuit = QuantumCircuit(2)
+    circuit.h([0, 1])
+    circuit.ry(x[0] * x[1], 0)
+    circuit.crx(x[2], 0, 1)
+    circuit.rz(theta[0] + 0.2, 1)
+    circuit.cry(2 * x[0], 1, 0)
+    circuit.crz(theta[1] * x[1], 0, 1)
+    circuit.rxx(theta[0], 0, 1)
+    return QNNCircuit(circuit, x, theta, [SparsePauliOp("ZI"), SparsePauliOp(["XX", "IZ"], [0.5, 1.0])])
+
+
+def exact_twins(model: QNNCircuit, *, noisy_encoder: bool) -> tuple[ExactLayer, SampledLayer]:
+    torch.manual_seed(0)
+    exact = ExactLayer(model, precision="double")
+    sampled = SampledLayer(model, StatevectorEstimator(), shots=None, noisy_encoder=noisy_encoder, weight=exact.weight)
+    return exact, sampled
+
+
+@pytest.mark.parametrize("noisy_encoder", [False, True])
+@pytest.mark.parametrize("make", [angle_model, amplitude_model, tangled_model])
+def test_without_shot_noise_values_and_all_derivatives_are_exact(
+    make: Callable[[], QNNCircuit], noisy_encoder: bool
+) -> None:
+    model = make()
+    exact, sampled = exact_twins(model, noisy_encoder=noisy_encoder)
+    d, n = model.num_features, model.num_outputs
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, d, generator=generator, dtype=torch.float64)
+    w = torch.randn(2, n, generator=generator, dtype=torch.float64)
+    lift = nearest_lift(d, n).double()
+    maps = exact.bind(x, lift), sampled.bind(x, lift)
+    for found, expected in zip(*(bound.value_and_jacobian(w) for bound in maps), strict=True):
+        assert torch.allclose(found, expected, rtol=0, atol=1e-11)
+    assert torch.allclose(*(bound.unlifted_jacobian(w) for bound in maps), rtol=0, atol=1e-11)
+    gradients = []
+    for layer in (exact, sampled):
+        leaf = x.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(layer(leaf).pow(2).sum(), [leaf, layer.weight]))
+    for found, expected in zip(*gradients, strict=True):
+        assert torch.allclose(found, expected, rtol=0, atol=1e-11)
+
+
+def test_the_derivative_at_a_zero_vector_is_zero_and_rows_that_are_not_finite_are_not_run() -> None:
+    exact, sampled = exact_twins(amplitude_model(), noisy_encoder=False)
+    x = torch.randn(3, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[0] = 0
+    x[1, 4] = torch.nan
+    lift = nearest_lift(11, 4).double()
+    value, jacobian = sampled.bind(x, lift).value_and_jacobian(torch.zeros(3, 4, dtype=torch.float64))
+    right, right_jacobian = exact.bind(x, lift).value_and_jacobian(torch.zeros(3, 4, dtype=torch.float64))
+    for row in (0, 2):
+        assert torch.allclose(value[row], right[row], rtol=0, atol=1e-12)
+        assert torch.allclose(jacobian[row], right_jacobian[row], rtol=0, atol=1e-12)
+    assert value[1].isnan().all()
+    assert sampled.circuits_run == 2 * (1 + 2 * 4)
+
+
+class CountingBackend(AerSimulator):
+    """Counts circuits and keeps their seeds."""
+
+    circuits = 0
+    shots: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def run(self, circuits: object, *args: object, **options: object) -> object:
+        CountingBackend.circuits += len(circuits)
+        CountingBackend.shots += (options["shots"],)
+        CountingBackend.seeds += (options["seed_simulator"],)
+        return super().run(circuits, *args, **options)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> type[CountingBackend]:
+    monkeypatch.setattr(CountingBackend, "circuits", 0)
+    monkeypatch.setattr(CountingBackend, "shots", ())
+    monkeypatch.setattr(CountingBackend, "seeds", ())
+    return CountingBackend
+
+
+@pytest.mark.parametrize(
+    ("make", "bases", "jacobian"),
+    [(angle_model, 1, 16 * 2), (amplitude_model, 1, 4 * 2), (tangled_model, 2, 2 + 4 + 4 + 4)],
+)
+def test_the_circuits_of_a_batch_are_as_many_as_announced_and_run_in_one_job(
+    make: Callable[[], QNNCircuit], bases: int, jacobian: int, counted: type[CountingBackend]
+) -> None:
+    model = make()
+    layer = SampledLayer(model, BackendEstimatorV2(backend=counted()), shots=100, seed=3)
+    d, n = model.num_features, model.num_outputs
+    bound = layer.bind(torch.randn(5, d, generator=torch.Generator().manual_seed(0)), nearest_lift(d, n))
+    assert bound.cost.circuits_per_value == bases
+    assert bound.cost.circuits_per_jacobian == jacobian * bases
+    assert bound.cost.shots_per_circuit == 100
+    with torch.no_grad():
+        bound.value(torch.zeros(5, n))
+    assert counted.circuits == layer.circuits_run == 5 * bases
+    bound.value_and_jacobian(torch.zeros(5, n))
+    assert counted.circuits == layer.circuits_run == 5 * (bases + bases + jacobian * bases)
+    assert counted.shots == (100, 100)
+
+
+@pytest.mark.parametrize("shots", [1, 7, 100, 1024, 4096, 100_000])
+def test_the_shots_run_are_the_shots_asked_for(shots: int, counted: type[CountingBackend]) -> None:
+    layer = SampledLayer(tangled_model(), BackendEstimatorV2(backend=counted()), shots=shots, seed=0)
+    with torch.no_grad():
+        layer(torch.zeros(1, 3))
+    assert counted.shots == (shots,)
+
+
+def test_a_seed_reproduces_a_sequence_of_evaluations_which_differ_from_each_other(
+    counted: type[CountingBackend],
+) -> None:
+    model = tangled_model()
+    weight = torch.nn.Parameter(torch.tensor([0.3, -0.4]))
+    v = torch.tensor([[0.2, 0.4, 0.6]])
+
+    def evaluations(seed: int) -> torch.Tensor:
+        layer = SampledLayer(model, BackendEstimatorV2(backend=counted()), shots=50, seed=seed, weight=weight)
+        with torch.no_grad():
+            return torch.stack([layer(v) for _ in range(4)])
+
+    first = evaluations(5)
+    assert torch.equal(evaluations(5), first)
+    assert not torch.equal(evaluations(6), first)
+    assert len({tuple(row.flatten().tolist()) for row in first}) > 1
+    assert len(set(counted.seeds[:4])) == 4
+
+
+def test_the_noise_of_values_is_that_of_their_shots() -> None:
+    model = angle_model()
+    exact = ExactLayer(model, precision="double")
+    layer = SampledLayer(model, BackendEstimatorV2(backend=AerSimulator()), shots=400, seed=1, weight=exact.weight)
+    v = torch.randn(1, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).expand(300, -1)
+    with torch.no_grad():
+        values, mean = layer(v), exact(v[:1])[0]
+    z = (values - mean) / ((1 - mean.square()) / 400).sqrt()
+    assert z.mean(0).abs().max() < 5 / np.sqrt(300)
+    assert (z.square().mean(0) - 1).abs().max() < 5 * np.sqrt(2 / 300)
+
+
+def test_a_layout_that_moves_qubits_moves_the_observables_with_them() -> None:
+    exact = ExactLayer(amplitude_model(), precision="double")
+    line = CouplingMap.from_line(7)
+    pass_manager = generate_preset_pass_manager(
+        3, coupling_map=line, basis_gates=["rz", "sx", "x", "cx"], initial_layout=[5, 2, 6, 4], seed_transpiler=1
+    )
+    layer = SampledLayer(exact.qnn, StatevectorEstimator(), shots=None, pass_manager=pass_manager, weight=exact.weight)
+    assert layer.compiled.num_qubits == 7
+    v = torch.randn(2, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        assert torch.allclose(layer(v), exact(v), rtol=0, atol=1e-10)
+
+
+def test_an_equilibrium_of_sampled_values_lies_where_the_exact_one_does() -> None:
+    model = amplitude_model()
+    exact = ExactLayer(model, precision="double", weight=torch.nn.Parameter(0.4 * torch.ones(39, dtype=torch.float64)))
+    layer = SampledLayer(model, BackendEstimatorV2(backend=AerSimulator()), shots=4096, seed=0, weight=exact.weight)
+    x = torch.randn(3, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    lift = nearest_lift(11, 4).double()
+    with torch.no_grad():
+        right = Equilibrium(exact, lift=lift, solver=Newton(tolerance=1e-10))(x)
+        found = Equilibrium(layer, lift=lift, solver=sampled_solver(), on_failure="record")(x)
+    assert right.converged.all()
+    assert (found.value - right.value).abs().max() < 0.06
+    assert found.circuits == layer.circuits_run
+    assert found.shots == 4096 * found.circuits
+
+
+def test_an_estimator_that_returns_nan_is_an_error() -> None:
+    class Broken(StatevectorEstimator):
+        def run(self, pubs: object, *, precision: float | None = None) -> object:
+            job = super().run(pubs, precision=precision)
+            job.result()[0].data.evs[...] = np.nan
+            return job
+
+    layer = SampledLayer(tangled_model(), Broken(), shots=None)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="Broken returned"):
+        layer(torch.zeros(1, 3))
+
+
+def test_wrong_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="has 2 weights"):
+        SampledLayer(tangled_model(), StatevectorEstimator(), shots=None, weight=torch.nn.Parameter(torch.zeros(3)))
+    layer = SampledLayer(tangled_model(), StatevectorEstimator(), shots=None)
+    with pytest.raises(ValueError, match=r"\(2, 4\); this circuit takes \(B, 3\)"):
+        layer.bind(torch.zeros(2, 4), torch.zeros(4, 2))
