@@ -285,3 +285,35 @@ def test_numbered_directories_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.chdir(tmp_path)
     names = [str(RunDirectory.claim(None, name="digits").path) for _ in range(2)]
     assert names == ["runs/digits-1", "runs/digits-2"]
+
+
+def test_every_epoch_sees_the_samples_in_another_order(
+    tiny: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_report: None
+) -> None:
+    original = QDEQClassifier.classify
+    first_batches = []
+
+    def watched(self: QDEQClassifier, features: torch.Tensor) -> Any:
+        if self.training and len(features) == 16:
+            first_batches.append(features)
+        return original(self, features)
+
+    monkeypatch.setattr(QDEQClassifier, "classify", watched)
+    fit(tiny, out=tmp_path / "run")
+    starts = first_batches[::2]  # two whole batches of 16 and one of 8 an epoch
+    assert len(starts) == 4
+    assert not any(torch.equal(a, b) for k, a in enumerate(starts) for b in starts[:k])
+
+
+def test_the_penalty_and_the_clipping_of_gradients_act_on_training(
+    tiny_file: Path, tmp_path: Path, without_report: None
+) -> None:
+    def trained(*overrides: str) -> torch.Tensor:
+        name = str(len(list(tmp_path.iterdir())))
+        changes = ["optimisation.epochs=1", *overrides]
+        return weights(fit(TrainingRecipe.load(tiny_file, changes), out=tmp_path / name))["circuit.weight"]
+
+    usual = trained()
+    assert not torch.equal(usual, trained("model.penalty.weight=0.1"))
+    assert not torch.equal(usual, trained("optimisation.gradient_clip=1e-9"))
+    assert torch.equal(trained("model.penalty.weight=0"), trained("model.penalty=null"))
