@@ -35,6 +35,15 @@ def small_model() -> QNNCircuit:
     return QNNCircuit(circuit, x, theta, [SparsePauliOp("IZ"), SparsePauliOp("ZI")])
 
 
+def small_model_ansatz() -> QuantumCircuit:
+    theta = ParameterVector("t", 3)
+    circuit = QuantumCircuit(2)
+    circuit.ry(theta[0], 0)
+    circuit.crx(theta[1], 0, 1)
+    circuit.rx(theta[2], 1)
+    return circuit
+
+
 def reuploading_model() -> QNNCircuit:
     x, theta = ParameterVector("x", 2), ParameterVector("t", 3)
     circuit = QuantumCircuit(2)
@@ -48,7 +57,7 @@ def reuploading_model() -> QNNCircuit:
 
 
 def tree_model() -> QNNCircuit:
-    return QNNCircuit.compose(amplitude_encoder(4), qdeq_ansatz(4), z_readout(4), num_amplitudes=16)
+    return QNNCircuit.compose(amplitude_encoder(2), small_model_ansatz(), z_readout(2), num_amplitudes=4)
 
 
 def exact_network(model: QNNCircuit, **options: object) -> EstimatorQNN:

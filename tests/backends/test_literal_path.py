@@ -111,7 +111,7 @@ def test_stock_parts_train_on_aer_as_they_do_on_the_heisenberg_estimator() -> No
     # The gradient shares Aer's estimator, whose own default precision must be 0 as well.
     on_aer = Model(with_param_shift(AerEstimator(options={"default_precision": 0.0})))
     exact = Model(heisenberg())
-    losses, expected = train(on_aer, 3), train(exact, 3)
+    losses, expected = train(on_aer, 2), train(exact, 2)
     assert losses == pytest.approx(expected, abs=1e-5)
     assert losses[-1] < losses[0]
     assert torch.allclose(on_aer.connector.weight, exact.connector.weight, rtol=0, atol=1e-4)
