@@ -1,0 +1,57 @@
+"""`python -m benchmarks`: measure, print a table, write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from difflib import get_close_matches
+from pathlib import Path
+
+from rich.console import Console
+
+from .report import table, write
+from .row import Row
+
+# Quick subjects first, so that something is to be seen soon.
+SUBJECTS = ("training_step", "stock_connector", "jacobian", "memory", "engines", "whole_runs")
+
+
+def main() -> None:
+    """Run the chosen subjects."""
+    options = _options()
+    console = Console() if Console().is_terminal else Console(width=150)
+    # Before torch is imported; the targets are for one thread.
+    if os.environ.setdefault("OMP_NUM_THREADS", "1") != "1":
+        console.print("[yellow]OMP_NUM_THREADS is not 1: these figures are not for a single thread[/]")
+    rows: list[Row] = []
+    for subject in options.only or SUBJECTS:
+        with console.status(f"measuring {subject}"):
+            module = importlib.import_module(f"benchmarks.{subject}")
+            rows += module.rows(quick=options.quick)
+    console.print(table(rows))
+    path = write(rows, options.output)
+    console.print(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), highlight=False)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements of qdeq_qiskit.")
+    parser.add_argument(
+        "--only", action="append", type=_subject, metavar="NAME", help=f"one subject: {', '.join(SUBJECTS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions: to see that it runs, not to quote")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="JSON file [default: benchmarks/results/...]")
+    return parser.parse_args()
+
+
+def _subject(name: str) -> str:
+    name = name.replace("-", "_")
+    if name in SUBJECTS:
+        return name
+    near = get_close_matches(name, SUBJECTS, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(SUBJECTS)}{hint}")
+
+
+if __name__ == "__main__":
+    main()

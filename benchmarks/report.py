@@ -1,0 +1,69 @@
+"""The rows as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from .machine import describe_machine, load_average
+from .row import Row
+
+RESULTS = Path(__file__).parent / "results"
+_COLOURS = {"met": "green", "missed": "red", "not measured": "yellow", "": ""}
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Figure, target, ratio, verdict; times are medians, the least in brackets."""
+    made = Table(title="Measurements", title_justify="left", title_style="bold", header_style="bold")
+    made.add_column("name", no_wrap=True)
+    made.add_column("what")
+    made.add_column("figure (least)", justify="right", no_wrap=True)
+    made.add_column("target", justify="right", no_wrap=True)
+    made.add_column("times better than", justify="right")
+    made.add_column("verdict")
+    for row in rows:
+        peer = "" if row.ratio is None else f"{row.ratio:,.3g}× {row.peer_name}"
+        colour = _COLOURS[row.verdict]
+        verdict = f"[{colour}]{row.verdict}[/]" if colour else row.verdict
+        made.add_row(row.name, row.what, _figure(row), _target(row), peer, verdict)
+    return made
+
+
+def write(rows: Sequence[Row], path: Path | None = None) -> Path:
+    """Write machine, versions and rows; returns where."""
+    now = datetime.now(UTC)
+    path = path or RESULTS / f"{now:%Y-%m-%d-%H%M%S}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "measured": now.isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "load_average_at_the_end": load_average(),
+        "rows": [row.record() for row in rows],
+    }
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _figure(row: Row) -> str:
+    if row.figure is None:
+        return f"({row.note})"
+    timing = row.details.get("timing")
+    least = f" ({_number(timing['min_ms'])})" if timing else ""
+    return f"{_number(row.figure)} {row.unit}{least}".replace(" ×", "×")
+
+
+def _target(row: Row) -> str:
+    if row.target is None:
+        return ""
+    sign = "≤" if row.better == "lower" else "≥"
+    return f"{sign} {_number(row.target)} {row.unit}".strip().replace(" ×", "×")
+
+
+def _number(value: float) -> str:
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if 0.9 < value < 1 else f"{value:.3g}"

@@ -1,0 +1,56 @@
+"""Wall-clock timings that share a machine fairly."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of repeated calls, in the order in which they were made."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def minimum(self) -> float:
+        """The fastest call, in milliseconds: what the code costs when nothing else runs."""
+        return 1000 * min(self.seconds)
+
+    @property
+    def median(self) -> float:
+        """The middle one, in milliseconds: what a user waits for."""
+        return 1000 * statistics.median(self.seconds)
+
+    def summary(self) -> dict[str, float | int]:
+        """For the JSON file."""
+        return {"min_ms": self.minimum, "median_ms": self.median, "repetitions": len(self.seconds)}
+
+
+def interleaved(
+    cases: Mapping[str, Callable[[], object]], *, repetitions: Mapping[str, int] | int, warmup: int = 3
+) -> dict[str, Timing]:
+    """Time several things turn by turn, so that a slow minute of the machine hits all of them.
+
+    Args:
+        cases: what to call, by name.
+        repetitions: calls of each case, or of all. A case with fewer calls takes its turns spread evenly.
+        warmup: calls of each case beforehand, not counted.
+    """
+    counts = {name: repetitions if isinstance(repetitions, int) else repetitions[name] for name in cases}
+    for call in cases.values():
+        for _ in range(warmup):
+            call()
+    gc.collect()
+    rounds = max(counts.values())
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(rounds):
+        for name, call in cases.items():
+            if (turn + 1) * counts[name] // rounds > turn * counts[name] // rounds:
+                start = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - start)
+    return {name: Timing(tuple(times)) for name, times in seconds.items()}
