@@ -91,6 +91,17 @@ def test_another_exact_engine_agrees_with_the_runs_own(run: Path) -> None:
     assert compared["median_displacement"] < 1e-4
 
 
+def test_a_sampled_backend_is_compared_with_the_exact_one_on_a_few_images(run: Path) -> None:
+    result = qdeq("evaluate", run, "--backend", "backends/shots.yaml", "--samples", 4)
+    assert result.exit_code == 0, result.output
+    figures = json.loads((run / "evaluations" / "shots-4.json").read_text())
+    exact, sampled, compared = figures.values()
+    assert exact["shots"] == 0
+    assert sampled["shots"] == 4096 * sampled["circuits"] > 0
+    # One evaluation's standard error is at most 1/sqrt(4096) a readout; averaging only helps.
+    assert 0 < compared["median_displacement"] < 3 * 2 / 64
+
+
 def test_a_report_is_written_anew(run: Path) -> None:
     (run / "report.html").unlink()
     result = qdeq("report", run)

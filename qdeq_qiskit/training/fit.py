@@ -233,7 +233,7 @@ def _run_lightning(
     with _quiet_lightning():
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
+            devices=[device.index or 0] if device.type == "cuda" else 1,
             max_epochs=options.epochs,
             gradient_clip_val=options.gradient_clip,
             callbacks=callbacks,

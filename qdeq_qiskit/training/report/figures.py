@@ -90,8 +90,8 @@ def learning_curves(history: Sequence[dict[str, Any]], *, best_epoch: int, contr
         axes.axvline(best_epoch, color=MUTED, linewidth=0.9, linestyle=":", label=f"chosen epoch ({best_epoch})")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-    accuracy.legend(loc="lower right")
-    loss.legend(loc="upper right")
+    accuracy.legend(loc="best")
+    loss.legend(loc="best")
     return figure
 
 
@@ -108,6 +108,7 @@ def convergence(trace: np.ndarray, *, tolerance: float) -> Figure:
     axes.plot(evaluations, shown.max(axis=1), color=ACCENT, linewidth=1, linestyle=":", label="worst")
     axes.axhline(tolerance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="tolerance")
     axes.set_yscale("log")
+    axes.set_ylim(top=5 * max(1.0, float(high.max())))  # a single stray sample may go a million times higher
     axes.set(
         title="How the equilibrium is approached",
         xlabel="evaluations of f",

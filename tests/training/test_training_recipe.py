@@ -1,0 +1,87 @@
+"""The shipped training recipes, and how recipes are put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from qdeq_qiskit import recipes
+from qdeq_qiskit.models import ClassifierRecipe, QDEQClassifier
+from qdeq_qiskit.recipes import RecipeError
+from qdeq_qiskit.training import TrainingRecipe
+
+SHIPPED = [entry.name for entry in recipes.list_recipes("training")]
+SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28}
+
+
+def test_the_recipes_that_were_promised_are_shipped() -> None:
+    promised = {"digits", "digits10", "mnist4", "mnist4-angle", "mnist4-direct", "mnist4-warmup", "fashion4"}
+    assert promised <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("backend", ["exact", "aer_cpu"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_takes_its_images_and_trains_on_either_engine(name: str, backend: str) -> None:
+    recipe = TrainingRecipe.load(name, [f"backend={backend}"])
+    classes = tuple(str(k) for k in recipe.data.classes or range(10))
+    model = QDEQClassifier.from_recipe(
+        ClassifierRecipe(class_names=classes, circuit=recipe.circuit, backend=recipe.backend, model=recipe.model),
+        seed=0,
+    )
+    side = SIDES[recipe.data.name]
+    images = torch.rand(6, side, side, generator=torch.Generator().manual_seed(0))
+    output = model.train().solve(images)
+    assert output.logits.shape == (6, len(classes))
+    assert output.solution.mode == (
+        "direct" if recipe.model.mode == "direct" or recipe.model.warmup_steps else "implicit"
+    )
+    output.logits.square().mean().backward()
+    assert model.weight.grad is not None
+    assert model.weight.grad.isfinite().all()
+    assert model.weight.grad.abs().max() > 0
+
+
+def test_the_two_engines_give_the_same_logits_and_gradients() -> None:
+    outcomes = []
+    for backend in ("{kind: exact, engine: torch, precision: double}", "{kind: exact, engine: aer, precision: double}"):
+        recipe = TrainingRecipe.load(
+            "mnist4", [f"backend={backend}", "model.solver.tolerance=1e-12", "model.dropout=0"]
+        )
+        model = QDEQClassifier.from_recipe(
+            ClassifierRecipe(
+                class_names=("a", "b"), circuit=recipe.circuit, backend=recipe.backend, model=recipe.model
+            ),
+            seed=3,
+        )
+        images = torch.rand(5, 28, 28, generator=torch.Generator().manual_seed(1))
+        output = model.train().solve(images)
+        penalty = output.solution.penalty
+        assert penalty is not None
+        (output.logits.square().mean() + penalty).backward()
+        assert model.weight.grad is not None
+        outcomes.append((output.logits.detach(), model.weight.grad))
+    for one, two in zip(*outcomes, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-9, rtol=0)
+
+
+def test_layers_of_the_direct_recipe_can_be_set() -> None:
+    assert TrainingRecipe.load("mnist4-direct", ["model.layers=10"]).model.layers == 10
+
+
+def test_the_backend_is_swapped_by_its_name() -> None:
+    assert TrainingRecipe.load("digits", ["backend=aer_cpu"]).backend.describe().startswith("exact (aer")
+
+
+def test_a_group_of_weights_that_the_circuit_has_not_is_refused_in_the_recipe() -> None:
+    with pytest.raises(RecipeError, match=r"model\.trainable is 'blocks'; did you mean 'block'\?"):
+        TrainingRecipe.load("digits", ["model.trainable=blocks"])
+
+
+def test_a_resolved_recipe_read_again_is_the_same(tmp_path: Path) -> None:
+    for name in SHIPPED:
+        recipe = TrainingRecipe.load(name)
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(recipes.dump(recipe), encoding="utf-8")
+        assert TrainingRecipe.load(path) == recipe
