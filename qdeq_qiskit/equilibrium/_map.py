@@ -17,7 +17,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class MapCost:
-    """What one sample costs on a machine that only evaluates circuits; all zero for a map in closed form.
+    """What one sample costs on a machine that only evaluates circuits; all zero for a map that is no circuit.
+
+    An exact simulation of a circuit reports what the circuit would cost, so that its results can be weighed.
 
     Attributes:
         circuits_per_value: circuits for one f(w) of one sample.

@@ -200,7 +200,7 @@ class Equilibrium(nn.Module):
             trace=None,
             jacobian=None,
             penalty=None,
-            **_spent(fixed_point_map.cost, count, None),
+            cost=fixed_point_map.cost,
             solver="none",
             adjoint="autograd" if w.requires_grad else "none",
             mode="direct",
@@ -246,7 +246,7 @@ class Equilibrium(nn.Module):
             trace=root.trace,
             jacobian=jacobian,
             penalty=penalised,
-            **_spent(fixed_point_map.cost, root.evaluations, jacobian_evaluations),
+            cost=fixed_point_map.cost,
             solver=self.solver.kind,
             adjoint=self.adjoint.kind if differentiable else "none",
             mode="implicit",
@@ -343,16 +343,6 @@ def _finite_rows(root: Root) -> Tensor | None:
 def _spread_rows(some: Tensor, rows: Tensor, root: Root) -> Tensor:
     """`some` in its rows, NaN in the others."""
     return some.new_full((len(root.w), *some.shape[1:]), torch.nan).index_copy(0, rows, some)
-
-
-def _spent(cost: MapCost, evaluations: Tensor, jacobian_evaluations: Tensor | None) -> dict[str, int]:
-    """Circuits and shots of all samples."""
-    circuits = 0
-    if cost.circuits_per_value:
-        circuits += cost.circuits_per_value * int(evaluations.sum())
-    if cost.circuits_per_jacobian and jacobian_evaluations is not None:
-        circuits += cost.circuits_per_jacobian * int(jacobian_evaluations.sum())
-    return {"circuits": circuits, "shots": circuits * cost.shots_per_circuit}
 
 
 def _spread(solution: Solution, rows: Tensor, start: Tensor, lift: Tensor | None) -> Solution:

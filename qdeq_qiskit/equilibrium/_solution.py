@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._map import MapCost
 from ._reason import Reason
 
 
@@ -29,8 +30,7 @@ class Solution:
         jacobian: ∂f/∂w at w*, (B, n, n), without a gradient, if it was computed.
         penalty: the Jacobian penalty, a scalar with its gradient; None without a penalty, in direct mode, and where
             grad mode is off.
-        circuits: circuits run for all samples; those that a backward pass will need are not among them.
-        shots: shots spent on them.
+        cost: circuits and shots of one sample's evaluation.
         solver: kind of the solver that ran, "none" in direct mode.
         adjoint: kind of the adjoint that gives `value` its gradient; "autograd" in direct mode, "none" where grad
             mode is off.
@@ -49,11 +49,21 @@ class Solution:
     trace: list[Tensor] | None
     jacobian: Tensor | None
     penalty: Tensor | None
-    circuits: int
-    shots: int
+    cost: MapCost
     solver: str
     adjoint: str
     mode: str
+
+    @property
+    def circuits(self) -> int:
+        """Circuits for all samples; those that a backward pass will need are not among them."""
+        values = self.cost.circuits_per_value * int(self.evaluations.sum())
+        return values + self.cost.circuits_per_jacobian * int(self.jacobian_evaluations.sum())
+
+    @property
+    def shots(self) -> int:
+        """Shots spent on these circuits."""
+        return self.circuits * self.cost.shots_per_circuit
 
     def reason_counts(self) -> dict[Reason, int]:
         """How many samples ended for each reason that occurred."""

@@ -137,7 +137,9 @@ class _Search:
         assert self.best is not None
         w, residual, relative = self.best
         reason = torch.zeros_like(self.evaluations)
-        jacobian_evaluations = self.evaluations if self.solver.uses_jacobian else torch.zeros_like(self.evaluations)
+        jacobian_evaluations = torch.zeros_like(self.evaluations)
+        if self.solver.uses_jacobian:
+            jacobian_evaluations = (self.evaluations - self.solver.picard_steps).clamp(min=0)
         if self.unconverged:
             reason = torch.where(self.exhausted, int(Reason.MAX_ITERATIONS), int(Reason.DIVERGED))
             reason = torch.where(relative < torch.inf, reason, int(Reason.NOT_FINITE))
@@ -171,7 +173,10 @@ class _Search:
         state: State = ()
         for iteration in range(solver.max_iterations + 1):
             w = active.w
-            value, jacobian = active.map.value_and_jacobian(w) if solver.uses_jacobian else (active.map.value(w), None)
+            if solver.wants_jacobian(attempt, iteration):
+                value, jacobian = active.map.value_and_jacobian(w)
+            else:
+                value, jacobian = active.map.value(w), None
             difference = value - w
             residual, relative = self._measure(value, difference)
             now = (w, residual, relative)

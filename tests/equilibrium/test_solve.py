@@ -79,7 +79,7 @@ def test_one_sample_that_never_converges_does_not_keep_the_others_iterating(solv
     problem = case("tanh", samples=5)
 
     def with_restless_last(w: Tensor, x: Tensor, restless: Tensor) -> Tensor:
-        return torch.where(restless, 1.5 + torch.sin(1e6 * w), problem.layer(w, x))
+        return torch.where(restless, torch.where(w < 1, 2.0, 0.0) + 0 * w, problem.layer(w, x))
 
     restless = torch.tensor([[False]] * 4 + [[True]])
     start = torch.zeros(5, 3).double()
@@ -178,10 +178,16 @@ def test_stragglers_are_restarted_and_their_evaluations_added_up() -> None:
     layer.layer = lambda w, x: w - (w**3 - 2 * w + x)  # type: ignore[assignment]
     x = torch.tensor([[0.1, 0.0], [2.0, 1.0]]).double()
     start = torch.zeros(2, 1).double()
-    plain = solve(FunctionMap(layer, (x,), batched=1), start, Newton(pseudo_steps=(math.inf,), max_iterations=8))
+    plain = solve(
+        FunctionMap(layer, (x,), batched=1), start, Newton(picard_steps=0, pseudo_steps=(math.inf,), max_iterations=8)
+    )
     assert plain.converged.tolist() == [True, False]
     layer.asked.clear()
-    root = solve(FunctionMap(layer, (x,), batched=1), start, Newton(pseudo_steps=(math.inf, 0.2), max_iterations=8))
+    root = solve(
+        FunctionMap(layer, (x,), batched=1),
+        start,
+        Newton(picard_steps=0, pseudo_steps=(math.inf, 0.2), max_iterations=8),
+    )
     assert root.converged.tolist() == [True, True]
     torch.testing.assert_close(root.w, torch.tensor([[0.0500626], [-1.7692924]]).double(), rtol=1e-3, atol=0)
     counts = [sum(asked.count(b) for asked in layer.asked) for b in range(2)]
@@ -219,7 +225,7 @@ def test_the_jacobian_that_newton_had_is_the_one_at_the_answer_and_counted() -> 
 def test_the_jacobian_of_a_straggler_is_the_one_at_its_best_iterate_not_its_last() -> None:
     # Newton's cycle on w³ − 2w + 2 again: after three steps it is at 1, the better iterate was 0.
     fixed_point_map = FunctionMap(lambda w: w - (w**3 - 2 * w + 2), (), batched=0)
-    solver = Newton(pseudo_steps=(math.inf,), max_iterations=3)
+    solver = Newton(picard_steps=0, pseudo_steps=(math.inf,), max_iterations=3)
     root = solve(fixed_point_map, torch.zeros(1, 1).double(), solver, keep_jacobian=True)
     assert root.w.item() == 0
     assert root.jacobian is not None
@@ -235,7 +241,7 @@ def test_an_iterate_that_becomes_nan_does_not_spoil_the_best_one(interval: int) 
         return torch.where(x > 0, w + x, 0.5 * torch.cos(w))
 
     fixed_point_map = FunctionMap(layer, (torch.tensor([[2.0], [0.0]]).double(),), batched=1)
-    solver = Newton(pseudo_steps=(math.inf,), tolerance=1e-12)
+    solver = Newton(picard_steps=0, pseudo_steps=(math.inf,), tolerance=1e-12)
     root = solve_looking_every(interval, fixed_point_map, torch.ones(2, 1).double(), solver)
     assert root.reason.tolist() == [Reason.DIVERGED, Reason.CONVERGED]
     assert root.w[0].item() == 1
@@ -283,4 +289,4 @@ def test_looking_only_now_and_then_as_on_a_gpu_changes_no_answer(solver: Solver)
     assert (rarely.evaluations[both] % 4 == 0).all()
     if solver.uses_jacobian:
         torch.testing.assert_close(rarely.jacobian[both], often.jacobian[both], rtol=1e-7, atol=1e-8)
-        assert (rarely.jacobian_evaluations[both] == rarely.evaluations[both] + 1).all()
+        assert (rarely.jacobian_evaluations[both] == rarely.evaluations[both] - solver.picard_steps + 1).all()

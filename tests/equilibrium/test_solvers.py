@@ -88,7 +88,7 @@ def test_newton_solves_drawn_maps_that_do_not_contract(seed: int, angle: float, 
 @torch.no_grad()
 def test_newton_is_quadratic_near_the_root() -> None:
     problem = case("tanh", samples=1)
-    solver = Newton(tolerance=1e-15, pseudo_steps=(math.inf,))
+    solver = Newton(tolerance=1e-15, picard_steps=0, pseudo_steps=(math.inf,))
     root = solve(FunctionMap(problem.layer, (problem.x,), batched=1), zeros(1, 3), solver, trace=True)
     assert root.trace is not None
     errors = [float(r) for r in root.trace if 1e-15 < float(r) < 0.1]
@@ -105,7 +105,7 @@ def test_newton_leaves_few_samples_of_random_quantum_like_maps_unsolved() -> Non
         layer = LiftedReadout(readout_operators(4, 16, seed), lift)
         # J of all state entries at once: the same autograd, four backward passes.
         fixed_point_map = FunctionMap(layer, (x,), batched=1)
-        plain += solve(fixed_point_map, zeros(256, 4), Newton(pseudo_steps=(math.inf,))).unconverged
+        plain += solve(fixed_point_map, zeros(256, 4), Newton(picard_steps=0, pseudo_steps=(math.inf,))).unconverged
         robust += solve(fixed_point_map, zeros(256, 4), Newton()).unconverged
     assert plain > 30, "the maps are hard enough to tell"
     assert robust <= plain / 8

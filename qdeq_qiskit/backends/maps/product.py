@@ -150,7 +150,7 @@ class ProductMap(FixedPointMap):
         # Any wire's slope gives the value back, q being linear in it.
         value = (slopes[:, 0] * bloch[0]).sum(1)
         jacobian = (slopes[:, :, 1:].unsqueeze(3) * tangents).sum((1, 2))
-        return value.T, jacobian.permute(2, 0, 1)
+        return value.T.contiguous(), jacobian.permute(2, 0, 1)
 
 
 def pauli_coefficients(operators: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ def _contract(coefficients: Tensor, bloch: Tensor) -> Tensor:
     left = len(bloch) // 2
     first, second = _kron(bloch[:left]), _kron(bloch[left:])
     half = (coefficients.reshape(-1, len(second)) @ second).view(len(coefficients), len(first), -1)
-    return (half * first).sum(1).T
+    return (half * first).sum(1).T.contiguous()
 
 
 def _slopes(coefficients: Tensor, bloch: Tensor) -> Tensor:

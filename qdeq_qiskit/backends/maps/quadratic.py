@@ -122,12 +122,12 @@ class ReducedQuadraticMap(FixedPointMap):
         return ReducedQuadraticMap(self._forms.index_select(-1, rows), self._cost)
 
     def value(self, w: Tensor) -> Tensor:
-        return self._evaluate(w)[2].T
+        return self._evaluate(w)[2].T.contiguous()
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         applied, norm, value = self._evaluate(w)
         slope = applied[:-1, :-1] - value.unsqueeze(1) * applied[-1, :-1]
-        return value.T, (slope * (2 / norm)).permute(2, 0, 1)
+        return value.T.contiguous(), (slope * (2 / norm)).permute(2, 0, 1)
 
     def _evaluate(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The forms applied to ŵ, (K+1, n+1, B), vᵀv, (B,), and q, (K, B)."""

@@ -20,7 +20,7 @@ class Evaluation(NamedTuple):
         w: the iterate, (M, n).
         difference: f(w) − w, (M, n).
         residual: ‖f(w) − w‖₂, (M,).
-        jacobian: ∂f/∂w, (M, n, n), if the solver uses it.
+        jacobian: ∂f/∂w, (M, n, n), where the solver wants it.
     """
 
     iteration: int
@@ -39,7 +39,7 @@ class Solver(ABC):
 
     Attributes:
         kind: the name in recipes.
-        uses_jacobian: whether `Evaluation.jacobian` is wanted.
+        uses_jacobian: whether `Evaluation.jacobian` is wanted, after the first `picard_steps` of the first attempt.
         tolerance: a sample has converged when ‖f(w) − w‖₂ ≤ tolerance · ‖f(w)‖₂.
         max_iterations: most steps of one attempt; the map is evaluated once more than that.
     """
@@ -52,6 +52,15 @@ class Solver(ABC):
     @abstractmethod
     def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
         """The next iterate, (M, n), and what to remember; `state` is empty at iteration 0 of each attempt."""
+
+    @property
+    def picard_steps(self) -> int:
+        """How many of the first attempt's first steps are w ← f(w), for which no Jacobian is evaluated."""
+        return 0
+
+    def wants_jacobian(self, attempt: int, iteration: int) -> bool:
+        """Whether `Evaluation.jacobian` is wanted at this iteration."""
+        return self.uses_jacobian and (attempt > 0 or iteration >= self.picard_steps)
 
     @property
     def attempts(self) -> int:
