@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, final
+from typing import Any, cast, final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_machine_learning.connectors import TorchConnector
 from qiskit_machine_learning.neural_networks import EstimatorQNN, NeuralNetwork
-from torch import Tensor
+from torch import Tensor, nn
 
 from qdeq_qiskit.backends.estimator import HeisenbergEstimator
 from qdeq_qiskit.backends.exact import ExactLayer
@@ -38,81 +39,52 @@ class QNNConnector(TorchConnector, Bindable):
         sparse: as in the stock connector.
     """
 
-    def __init__(
-        self,
-        neural_network: NeuralNetwork,
-        initial_weights: np.ndarray | Tensor | None = None,
-        sparse: bool | None = None,
-    ) -> None:
-        super().__init__(neural_network, initial_weights, sparse)
-        # In a dictionary, so that the layers' weight, which is this connector's, is not registered twice.
-        self._layers: dict[tuple[int, str, torch.device, torch.dtype], ExactLayer] = {}
-
     @property
     def native(self) -> bool:
         """Whether the network is evaluated in torch."""
-        return self._exact_network() is not None
+        return _exact_network(self) is not None
 
     def forward(self, input_data: Tensor | None = None) -> Tensor:
         """The network's outputs, (..., K), of inputs, (..., d)."""
         if input_data is None or self.sparse or self.neural_network.num_inputs == 0:
             return super().forward(input_data)
-        self._check_width(input_data)
+        _check_width(self, input_data)
         flat = input_data.reshape(-1, input_data.shape[-1])
-        network = self._exact_network()
+        network = _exact_network(self)
         if network is None:
             out = _evaluated(flat, self.weight, self.neural_network)
         else:
-            layer = self._layer(network, flat)
+            layer = _exact_layer(self, network, flat)
             out = layer(flat.to(layer.dtype)).to(flat.dtype)
         return out.reshape(*input_data.shape[:-1], *out.shape[1:])
 
     def bind(self, x: Tensor, lift: Tensor) -> FixedPointMap:
-        """The map w ↦ q(R w + x); see `Bindable`.
+        """The map w ↦ q(R w + x); see `connector_map`."""
+        return connector_map(self, x, lift)
 
-        Raises:
-            ValueError: features of another number than the network's inputs, or a network whose output is no vector.
-        """
-        self._check_width(x)
-        network = self._exact_network()
-        if network is not None:
-            layer = self._layer(network, x)
-            return layer.bind(x.to(layer.dtype), lift.to(layer.dtype))
-        if self.sparse or len(self.neural_network.output_shape) != 1:
-            raise ValueError("a fixed point needs a network with a dense vector of outputs")
-        return ConnectorMap(self.neural_network, x, self.weight, lift)
 
-    def _exact_network(self) -> EstimatorQNN | None:
-        network = self.neural_network
-        if isinstance(network, EstimatorQNN) and isinstance(network.estimator, HeisenbergEstimator):
-            return network if network.num_inputs > 0 else None
-        return None
+def connector_map(connector: TorchConnector, x: Tensor, lift: Tensor) -> FixedPointMap:
+    """The map w ↦ q(R w + x) of any connector, the stock one included.
 
-    def _check_width(self, features: Tensor) -> None:
-        if features.ndim == 0 or features.shape[-1] != self.neural_network.num_inputs:
-            raise ValueError(
-                f"features have shape {tuple(features.shape)}; this network takes "
-                f"(..., {self.neural_network.num_inputs})"
-            )
+    With an `EstimatorQNN` on a `HeisenbergEstimator` it is evaluated in torch, else by the network's own forward and
+    backward, one backward a Jacobian.
 
-    def _layer(self, network: EstimatorQNN, features: Tensor) -> ExactLayer:
-        """The exact layer for the features' device and precision."""
-        if features.device != self.weight.device:
-            raise ValueError(
-                f"the features are on {features.device}, the weights on {self.weight.device}; "
-                f"move the connector, connector.to({str(features.device)!r}), or the features"
-            )
-        dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-        key = (id(network), network.estimator.engine, features.device, dtype)
-        if key not in self._layers:
-            self._layers[key] = ExactLayer(
-                _circuit_of(network),
-                engine=network.estimator.engine,
-                device=features.device,
-                precision="double" if dtype == torch.float64 else "single",
-                weight=self._weights,
-            )
-        return self._layers[key]
+    Args:
+        connector: its network's inputs are the features.
+        x: features, (B, d).
+        lift: R, (d, n).
+
+    Raises:
+        ValueError: features of another number than the network's inputs, or a network whose output is no vector.
+    """
+    _check_width(connector, x)
+    network = _exact_network(connector)
+    if network is not None:
+        layer = _exact_layer(connector, network, x)
+        return layer.bind(x.to(layer.dtype), lift.to(layer.dtype))
+    if connector.sparse or len(connector.neural_network.output_shape) != 1:
+        raise ValueError("a fixed point needs a network with a dense vector of outputs")
+    return ConnectorMap(connector.neural_network, x, connector.weight, lift)
 
 
 class ConnectorMap(FixedPointMap):
@@ -175,6 +147,48 @@ class ConnectorMap(FixedPointMap):
         of_v = _jacobians(v, self._weight, self._network)[0]
         assert of_v is not None
         return of_v
+
+
+# The exact layers of each connector; they share its weight, which a connector's own attribute would register twice.
+_LayerKey = tuple[EstimatorQNN, str, torch.device, torch.dtype]
+_exact_layers: WeakKeyDictionary[TorchConnector, dict[_LayerKey, ExactLayer]] = WeakKeyDictionary()
+
+
+def _exact_layer(connector: TorchConnector, network: EstimatorQNN, features: Tensor) -> ExactLayer:
+    """The exact layer for the features' device and precision, made once."""
+    if features.device != connector.weight.device:
+        raise ValueError(
+            f"the features are on {features.device}, the weights on {connector.weight.device}; "
+            f"move the connector, connector.to({str(features.device)!r}), or the features"
+        )
+    layers = _exact_layers.setdefault(connector, {})
+    dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
+    key = (network, network.estimator.engine, features.device, dtype)
+    if key not in layers:
+        layers[key] = ExactLayer(
+            _circuit_of(network),
+            engine=network.estimator.engine,
+            device=features.device,
+            precision="double" if dtype == torch.float64 else "single",
+            weight=cast(nn.Parameter, connector.weight),
+        )
+    return layers[key]
+
+
+def _exact_network(connector: TorchConnector) -> EstimatorQNN | None:
+    """The connector's network, if it can be evaluated in torch."""
+    network = connector.neural_network
+    if isinstance(network, EstimatorQNN) and isinstance(network.estimator, HeisenbergEstimator):
+        return network if network.num_inputs > 0 else None
+    return None
+
+
+def _check_width(connector: TorchConnector, features: Tensor) -> None:
+    if features.ndim == 0 or features.shape[-1] != connector.neural_network.num_inputs:
+        raise ValueError(
+            f"features have shape {tuple(features.shape)}; this network takes "
+            f"(..., {connector.neural_network.num_inputs})"
+        )
 
 
 class _Evaluated(torch.autograd.Function):

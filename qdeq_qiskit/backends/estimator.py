@@ -9,6 +9,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -191,7 +193,7 @@ class HeisenbergGradient(BaseEstimatorGradient):
         parameters: Sequence[Sequence[Parameter] | None],
         **options: Any,
     ) -> EstimatorGradientResult:
-        if len(set(map(id, circuits))) == 1:
+        if circuits and _all_the_same(circuits):
             gradients, metadata = self._of_circuit(circuits[0], observables, parameter_values, parameters)
             return EstimatorGradientResult(gradients, metadata, Options())
         groups: defaultdict[int, list[int]] = defaultdict(list)
@@ -215,9 +217,10 @@ class HeisenbergGradient(BaseEstimatorGradient):
         """Gradients of all entries (one array where all want the same parameters), and their metadata."""
         rows = _checked_rows(circuit, parameter_values)
         pairs = Pairs.of_entries(rows, observables, circuit)
-        distinct = {id(some): some for some in parameters}
-        lists = {key: list(circuit.parameters) if some is None else list(some) for key, some in distinct.items()}
-        columns = {key: _columns(circuit, some) for key, some in lists.items()}
+        distinct = {id(some): some for some in (parameters[:1] if _all_the_same(parameters) else parameters)}
+        lists = {key: list(circuit.parameters if some is None else some) for key, some in distinct.items()}
+        everything = list(range(circuit.num_parameters))
+        columns = {key: everything if some is None else _columns(circuit, lists[key]) for key, some in distinct.items()}
         wanted = frozenset(column for some in columns.values() for column in some)
         gradients = pairs.evaluate(lambda rows, observables: self._jacobian(circuit, rows, observables, wanted))
         if len(lists) == 1:
@@ -281,6 +284,11 @@ class _Jacobian:
         """Whether it is what is asked for now; every known circuit has evaluators of its own."""
         same = evaluator is self.evaluator and wanted <= self.wanted and observables == self.observables
         return same and np.array_equal(rows, self.rows)
+
+
+def _all_the_same(entries: Sequence[object]) -> bool:
+    """Whether a list, which may be long, holds one object over and over."""
+    return all(map(is_, entries, repeat(entries[0])))
 
 
 def _check_lengths(entries: int, **arguments: Any) -> None:

@@ -102,23 +102,20 @@ class FactoredCircuit(CircuitEvaluator):
 
     def _weight_jacobian(self, rows: Tensor, inputs: Tensor, readout: Readout) -> Tensor:
         """(K, B, P'): the values of ∂M_k/∂φ_g, then the chain rule from the angles φ to the weights."""
-        per_slot = rows.new_empty(readout.num_outputs, len(rows), self._engine.program.num_slots)
         states = [self._encoder.state(some) for some in self._blocks(inputs)]
-        first_slot = 0
-        for block in self._tangent_blocks(rows, readout):
-            slots, outputs, _ = block.shape
-            values = torch.cat([block.flatten(0, 1) @ state for state in states], dim=1)
-            per_slot[:, :, first_slot : first_slot + slots] = values.view(slots, outputs, -1).permute(1, 2, 0)
-            first_slot += slots
+        per_slot = [
+            torch.cat([block.flatten(0, 1) @ state for state in states], dim=1).unflatten(0, block.shape[:2]).mT
+            for block in self._tangent_blocks(rows, readout)
+        ]
         weights = rows[0, self._weights]
-        plain = self._engine.program.angle_map.plain_indices
-        if plain == list(range(len(weights))):
-            return per_slot
-        if not len(weights):
-            return per_slot[..., :0]
+        if not per_slot:
+            return rows.new_zeros(readout.num_outputs, *rows.shape[:1], len(weights))
+        jacobian = per_slot[0] if len(per_slot) == 1 else torch.cat(per_slot, dim=2)
+        if self._engine.program.angle_map.plain_indices == list(range(len(weights))):
+            return jacobian
         with torch.enable_grad():
             chain = torch.autograd.functional.jacobian(self._angles, weights)
-        return per_slot @ chain
+        return jacobian @ chain
 
     def _coordinates(self, rows: Tensor, readout: Readout) -> Tensor:
         """T at the rows' weights, (K, D); fetched, if the weights and observables are the last ones."""
@@ -132,7 +129,7 @@ class FactoredCircuit(CircuitEvaluator):
         return self._operators.get(key, build)
 
     def _tangent_blocks(self, rows: Tensor, readout: Readout) -> Iterator[Tensor]:
-        """∂T/∂φ_g for blocks of slots, (g, K, D) each; kept if they are few."""
+        """∂T/∂φ_g for blocks of slots, (K, g, D) each; kept if they are few."""
         weights = rows[0, self._weights]
         size = self._engine.program.num_slots * readout.num_outputs * self._encoder.state_size
         if size > 2 * _BLOCK_ELEMENTS:
@@ -147,8 +144,9 @@ class FactoredCircuit(CircuitEvaluator):
         applied = readout.applied(columns)
         slots = max(1, _BLOCK_ELEMENTS // (readout.num_outputs * self._encoder.state_size))
         for some in tangents.split(slots):
-            half = torch.matmul(some.mH.unsqueeze(1), applied)  # ∂W† O W
-            yield self._encoder.coordinates((half + half.mH).flatten(0, 1)).unflatten(0, half.shape[:2])
+            # ∂M = ∂W† O W and its adjoint, both of which have the same real coordinates.
+            half = torch.matmul(some.mH, applied.unsqueeze(1))
+            yield 2 * self._encoder.coordinates(half.flatten(0, 1)).unflatten(0, half.shape[:2])
 
     def _blocks(self, inputs: Tensor) -> tuple[Tensor, ...]:
         return inputs.split(max(1, _BLOCK_ELEMENTS // self._encoder.state_size))
@@ -241,7 +239,7 @@ class _Encoder(ABC):
 
     @abstractmethod
     def coordinates(self, operators: Tensor) -> Tensor:
-        """T, (K, D), of Hermitian operators, (K, d, d)."""
+        """T, (K, D), of the Hermitian parts of operators, (K, d, d)."""
 
     @abstractmethod
     def jacobian(self, coordinates: Tensor, inputs: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class CheckedPub:
         row_shape: the shape of the bindings, of R entries.
         observables: those of the observables array, flattened.
         observable_shape: its shape.
+        shape: that of the result, both broadcast.
         precision: the target precision.
     """
 
@@ -44,6 +45,7 @@ class CheckedPub:
     row_shape: tuple[int, ...]
     observables: tuple[Observable, ...]
     observable_shape: tuple[int, ...]
+    shape: tuple[int, ...]
     precision: float
 
     @classmethod
@@ -59,17 +61,13 @@ class CheckedPub:
             plain = isinstance(observable, SparsePauliOp) and isinstance(values, np.ndarray) and values.ndim == 2
             if plain and values.shape[1] == circuit.num_parameters and observable.num_qubits == circuit.num_qubits:
                 rows = values.astype(float, copy=False)
-                return cls(circuit, rows, (len(rows),), (observable_of(observable),), (), precision)
+                shape = (len(rows),)
+                return cls(circuit, rows, shape, (observable_of(observable),), (), shape, precision)
         coerced = EstimatorPub.coerce(pub, precision)
         bindings, array = coerced.parameter_values, coerced.observables
         rows = bindings.as_array(coerced.circuit.parameters).reshape(bindings.size, coerced.circuit.num_parameters)
         observables = tuple(observable_of(entry) for _, entry in np.ndenumerate(array))
-        return cls(coerced.circuit, rows, bindings.shape, observables, array.shape, coerced.precision)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the result."""
-        return np.broadcast_shapes(self.row_shape, self.observable_shape)
+        return cls(coerced.circuit, rows, bindings.shape, observables, array.shape, coerced.shape, coerced.precision)
 
 
 @dataclass(frozen=True)
@@ -117,17 +115,20 @@ class Pairs:
             ValueError: an observable acts on another number of qubits than the circuit, or is not Hermitian.
         """
         known: dict[Observable, int] = {}
-        by_identity: dict[int, int] = {}
-        for key, observable in {id(observable): observable for observable in observables}.items():
+        # EstimatorQNN repeats each observable for the whole batch: looked at once for a run of the same object.
+        identities = np.fromiter(map(id, observables), dtype=np.int64, count=len(rows))
+        starts = np.flatnonzero(np.diff(identities, prepend=identities[0] - 1))
+        place = np.empty(len(starts), dtype=int)
+        for index, start in enumerate(starts):
+            observable = observables[int(start)]
             if observable.num_qubits != circuit.num_qubits:
                 raise ValueError(
                     f"an observable acts on {observable.num_qubits} qubits, circuit {circuit.name!r} has "
                     f"{circuit.num_qubits}"
                 )
-            by_identity[key] = known.setdefault(observable_of(observable), len(known))
-        place = np.fromiter(map(by_identity.__getitem__, map(id, observables)), dtype=int, count=len(rows))
+            place[index] = known.setdefault(observable_of(observable), len(known))
         distinct, row = _distinct_rows(rows, len(known))
-        return cls(distinct, list(known), row, place)
+        return cls(distinct, list(known), row, np.repeat(place, np.diff(starts, append=len(rows))))
 
     def evaluate(self, function: Callable[[Floats, list[Observable]], Floats]) -> Floats:
         """`function(rows, observables)` → (U, R, ...) taken at all pairs: (N, ...).

@@ -16,7 +16,7 @@ from qiskit_machine_learning.connectors import TorchConnector
 from qiskit_machine_learning.gradients import ParamShiftEstimatorGradient
 from qiskit_machine_learning.neural_networks import EstimatorQNN, SamplerQNN
 
-from qdeq_qiskit.backends.connector import QNNConnector
+from qdeq_qiskit.backends.connector import QNNConnector, connector_map
 from qdeq_qiskit.backends.estimator import HeisenbergEstimator, HeisenbergGradient
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, Newton, ReducedJacobianPenalty, nearest_lift
@@ -238,6 +238,22 @@ def test_a_bound_map_asks_for_one_jacobian_a_request_and_knows_what_it_costs() -
     leaf = v.clone()
     loss = (native(leaf + w @ lift.T) * cotangent).sum()
     assert torch.allclose(of_weight.double(), torch.autograd.grad(loss, native.weight)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", [exact_network, stock_network])
+def test_a_stock_connector_has_the_same_map_as_ours(network: Callable[[QNNCircuit], EstimatorQNN]) -> None:
+    model = small_model()
+    v, weight = drawn(model, 3)
+    lift = nearest_lift(4, 2).double()
+    w = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    stock = TorchConnector(network(model), weight)
+    bound = connector_map(stock, v, lift)
+    assert any(tensor is stock.weight for tensor in bound.inputs) or network is exact_network
+    expected = QNNConnector(exact_network(model), weight).bind(v, lift)
+    for found, right in zip(bound.value_and_jacobian(w), expected.value_and_jacobian(w), strict=True):
+        assert torch.allclose(found, right, rtol=0, atol=1e-10)
+    (gradient,) = torch.autograd.grad(bound.value(w).sum(), stock.weight)
+    assert gradient.abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("network", [exact_network, stock_network])
