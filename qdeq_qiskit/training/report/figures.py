@@ -183,7 +183,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_names: Seq
     size = len(class_names)
     counts = np.zeros((size, size), dtype=int)
     np.add.at(counts, (labels, predicted), 1)
-    figure = Figure(figsize=(5.1, 4.2) if size <= 6 else (6.6, 5.6), layout="constrained")
+    figure = Figure(figsize=(5.1, 4.2), layout="constrained")
     axes = figure.subplots()
     palette = sns.light_palette(MAIN, as_cmap=True)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -200,7 +200,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_names: Seq
         cbar_kws={"label": "share of the true class", "shrink": 0.85},
         xticklabels=list(class_names),
         yticklabels=list(class_names),
-        annot_kws={"fontsize": 9},
+        annot_kws={"fontsize": 9 if size <= 6 else 7},
         ax=axes,
     )
     axes.set(title="Confusion matrix (images)", xlabel="predicted class", ylabel="true class")
@@ -233,12 +233,10 @@ def predictions(
     for line, chosen in enumerate(rows):
         for axes, row in zip(grid[line], chosen, strict=False):
             axes.imshow(pixels[row], cmap="gray_r", interpolation="nearest")
-            text = class_names[predicted[row]]
+            answer = f"{class_names[predicted[row]]} ({confidence[row]:.0%} sure)"
             correct = predicted[row] == labels[row]
-            if not correct:
-                text = f"{class_names[labels[row]]} read as {text}"
             axes.set_title(
-                f"{text}\n{confidence[row]:.0%} sure",
+                answer if correct else f"{class_names[labels[row]]}, read as\n{answer}",
                 fontsize=8.5,
                 loc="center",
                 color=INK if correct else ACCENT,
