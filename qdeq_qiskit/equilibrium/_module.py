@@ -218,8 +218,9 @@ class Equilibrium(nn.Module):
             some = fixed_point_map if rows is None else fixed_point_map.select(rows)
             w = root.w if rows is None else root.w.index_select(0, rows)
             some_jacobian = jacobian if rows is None or jacobian is None else jacobian.index_select(0, rows)
+            some_value = None
             if penalty is not None:
-                recorded = some.value_and_jacobian(w.detach())[1]
+                some_value, recorded = some.value_and_jacobian(w.detach())
                 penalised = penalty.measure(some, w.detach(), recorded, self.lift)
                 _warn_of_lost_penalty(penalised)
                 some_jacobian = recorded.detach()
@@ -228,7 +229,7 @@ class Equilibrium(nn.Module):
                 with torch.no_grad():
                     some_jacobian = some.frozen().value_and_jacobian(w)[1]
                 jacobian_evaluations = jacobian_evaluations + 1
-            attached = self.adjoint.attach(some, w, some_jacobian)
+            attached = self.adjoint.attach(some, w, some_jacobian, some_value)
             value = attached if rows is None else root.w.index_copy(0, rows, attached)
             jacobian = (
                 some_jacobian if rows is None or some_jacobian is None else _spread_rows(some_jacobian, rows, root)

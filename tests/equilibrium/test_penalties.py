@@ -6,12 +6,15 @@ from equilibrium_maps import Readout, case, readout_operators, repeated_lift
 from torch import Tensor, nn
 
 from qdeq_qiskit.equilibrium import (
+    JFB,
     PENALTIES,
+    Adjoint,
     Bindable,
     Equilibrium,
     FixedPointMap,
     FullJacobianPenalty,
     FunctionMap,
+    ImplicitAdjoint,
     JacobianPenalty,
     Newton,
     ReducedJacobianPenalty,
@@ -25,7 +28,7 @@ def features(samples: int = 4) -> Tensor:
     return 1.5 + torch.randn(samples, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def equilibrium_of(layer: nn.Module, penalty: JacobianPenalty, **options: object) -> Equilibrium:
+def equilibrium_of(layer: nn.Module, penalty: JacobianPenalty | None, **options: object) -> Equilibrium:
     return Equilibrium(layer, lift=LIFT, penalty=penalty, solver=Newton(tolerance=1e-14), **options)
 
 
@@ -137,6 +140,17 @@ def test_the_penalty_and_the_adjoint_share_one_jacobian() -> None:
     assert calls.count("recorded") == 1
     assert calls.count("frozen") == int(solution.evaluations.max()) - 1  # the first step needs none
     assert (solution.jacobian_evaluations == solution.evaluations).all()
+
+
+@pytest.mark.parametrize("adjoint", [ImplicitAdjoint(), JFB()], ids=lambda adjoint: adjoint.kind)
+def test_a_penalty_leaves_the_gradient_of_the_fixed_point_as_it_is(adjoint: Adjoint) -> None:
+    gradients = []
+    for penalty in (None, ReducedJacobianPenalty()):
+        layer, x = Readout(readout_operators(3, 6, 1)), features().requires_grad_()
+        solution = equilibrium_of(layer, penalty, adjoint=adjoint)(x)
+        (solution.value * torch.arange(1.0, 4.0, dtype=torch.float64)).sum().backward()
+        gradients.append((x.grad, layer.operators.grad))
+    torch.testing.assert_close(gradients[1], gradients[0])
 
 
 def test_no_penalty_is_computed_without_gradients_or_in_direct_mode() -> None:

@@ -25,13 +25,16 @@ class Adjoint(ABC):
     records_solver: ClassVar[bool]
 
     @abstractmethod
-    def attach(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None) -> Tensor:
+    def attach(
+        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, value: Tensor | None
+    ) -> Tensor:
         """The fixed point with a gradient to the map's `inputs`.
 
         Args:
             fixed_point_map: the map, not frozen.
             w: its fixed point, (B, n).
             jacobian: ∂f/∂w there, (B, n, n), without a gradient, if `uses_jacobian`.
+            value: f(w), (B, n), recorded by autograd, if it is at hand: gradients may pass through it.
 
         Returns:
             The values of `w`, (B, n).

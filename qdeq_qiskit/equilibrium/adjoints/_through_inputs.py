@@ -12,7 +12,9 @@ from torch import Tensor
 from .._map import FixedPointMap
 
 
-def attach_through_inputs(fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None) -> Tensor:
+def attach_through_inputs(
+    fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, value: Tensor | None
+) -> Tensor:
     """The fixed point w, (B, n), such that a cotangent g gives the map's inputs uᵀ ∂f/∂input.
 
     u solves (I − Jᵀ) u = g, or is g itself without a Jacobian. Derivatives of any order pass through the fixed
@@ -22,8 +24,9 @@ def attach_through_inputs(fixed_point_map: FixedPointMap, w: Tensor, jacobian: T
         fixed_point_map: the map.
         w: its fixed point, (B, n), without a gradient.
         jacobian: J = ∂f/∂w there, (B, n, n), or None for u = g.
+        value: f(w) as autograd has recorded it, (B, n), through which u can then go on; None to evaluate it again.
     """
-    out: Tensor = _ThroughInputs.apply(fixed_point_map, jacobian, w, *fixed_point_map.inputs)
+    out: Tensor = _ThroughInputs.apply(fixed_point_map, jacobian, w, value, *fixed_point_map.inputs)
     return out
 
 
@@ -32,10 +35,16 @@ class _ThroughInputs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, fixed_point_map: FixedPointMap, jacobian: Tensor | None, w: Tensor, *inputs: Tensor
+        ctx: Any,
+        fixed_point_map: FixedPointMap,
+        jacobian: Tensor | None,
+        w: Tensor,
+        value: Tensor | None,
+        *inputs: Tensor,
     ) -> Tensor:
         out = w.clone()
         ctx.map = fixed_point_map
+        ctx.value_is_recorded = value is not None and value.requires_grad
         ctx.save_for_backward(out, jacobian, *inputs)
         return out
 
@@ -44,9 +53,11 @@ class _ThroughInputs(torch.autograd.Function):
         w, jacobian, *inputs = ctx.saved_tensors
         (cotangent,) = cotangents
         if torch.is_grad_enabled():
-            return (None, None, None, *_recorded(ctx.map, jacobian is not None, w, inputs, cotangent))
+            return (None, None, None, None, *_recorded(ctx.map, jacobian is not None, w, inputs, cotangent))
         u = cotangent if jacobian is None else _solve_adjoint(jacobian, cotangent)
-        return (None, None, None, *ctx.map.vjp(w, u))
+        if ctx.value_is_recorded:
+            return (None, None, None, u, *(None for _ in inputs))
+        return (None, None, None, None, *ctx.map.vjp(w, u))
 
 
 def _solve_adjoint(jacobian: Tensor, cotangent: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class ImplicitAdjoint(Adjoint):
     uses_jacobian: ClassVar[bool] = True
     records_solver: ClassVar[bool] = False
 
-    def attach(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None) -> Tensor:
+    def attach(
+        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, value: Tensor | None
+    ) -> Tensor:
         assert jacobian is not None
-        return attach_through_inputs(fixed_point_map, w, jacobian)
+        return attach_through_inputs(fixed_point_map, w, jacobian, value)

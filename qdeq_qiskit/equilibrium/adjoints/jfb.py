@@ -25,5 +25,7 @@ class JFB(Adjoint):
     uses_jacobian: ClassVar[bool] = False
     records_solver: ClassVar[bool] = False
 
-    def attach(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None) -> Tensor:
-        return attach_through_inputs(fixed_point_map, w, None)
+    def attach(
+        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, value: Tensor | None
+    ) -> Tensor:
+        return attach_through_inputs(fixed_point_map, w, None, value)

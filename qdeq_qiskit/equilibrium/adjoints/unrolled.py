@@ -23,5 +23,7 @@ class Unrolled(Adjoint):
     uses_jacobian: ClassVar[bool] = False
     records_solver: ClassVar[bool] = True
 
-    def attach(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None) -> Tensor:
+    def attach(
+        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, value: Tensor | None
+    ) -> Tensor:
         return w
