@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .report import table, write
+from .report import table, write, write_into_readme
 from .row import Row
 
 # Quick subjects first, so that something is to be seen soon.
@@ -30,6 +30,8 @@ def main() -> None:
             module = importlib.import_module(f"benchmarks.{subject}")
             rows += module.rows(quick=options.quick)
     console.print(table(rows))
+    if options.readme:
+        write_into_readme(rows, Path("README.md"))
     path = write(rows, options.output)
     console.print(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), highlight=False)
 
@@ -41,6 +43,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: to see that it runs, not to quote")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON file [default: benchmarks/results/...]")
+    parser.add_argument("--readme", action="store_true", help="also put the table into README.md")
     return parser.parse_args()
 
 

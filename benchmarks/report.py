@@ -13,6 +13,7 @@ from .machine import describe_machine, load_average
 from .row import Row
 
 RESULTS = Path(__file__).parent / "results"
+_BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 _COLOURS = {"met": "green", "missed": "red", "not measured": "yellow", "": ""}
 
 
@@ -46,6 +47,21 @@ def write(rows: Sequence[Row], path: Path | None = None) -> Path:
     }
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def write_into_readme(rows: Sequence[Row], readme: Path) -> None:
+    """Replace the table between the marks `<!-- figures -->` and `<!-- end of figures -->`."""
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(_BEGIN)
+    _, after = rest.split(_END)
+    lines = ["| what | measured | target | times better than |", "|---|---|---|---|"]
+    for row in rows:
+        peer = "" if row.ratio is None else f"**{row.ratio:,.3g}×** {row.peer_name}"
+        lines.append(f"| {row.what} | {_figure(row)} | {_target(row)} | {peer} |")
+    machine = describe_machine()
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("qiskit", "qiskit-aer", "torch"))
+    lines.append(f"\n{machine['cpu']}, one thread; median of repetitions (least in brackets); {versions}.")
+    readme.write_text(f"{before}{_BEGIN}\n" + "\n".join(lines) + f"\n{_END}{after}", encoding="utf-8")
 
 
 def _figure(row: Row) -> str:
