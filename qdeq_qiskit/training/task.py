@@ -65,7 +65,7 @@ class ClassifierTask(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate."""
-        return torch.optim.Adam(self.classifier.parameters(), lr=self.optimisation.learning_rate)
+        return torch.optim.Adam(self.classifier.parameters(), lr=self.optimisation.learning_rate, fused=True)
 
     def on_fit_start(self) -> None:
         """Start the clock of the whole run."""
