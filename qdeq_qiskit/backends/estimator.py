@@ -48,13 +48,15 @@ class HeisenbergEstimator(BaseEstimatorV2):
         precision: "double", or "single" for half the memory and seven digits.
 
     Raises:
-        ValueError: an unknown engine or precision.
+        ValueError: an unknown engine or precision, or a GPU that is not there.
     """
 
     def __init__(self, *, engine: str = "auto", device: str | torch.device = "cpu", precision: str = "double") -> None:
         resolve_engine(engine)
         if precision not in DTYPES:
             raise ValueError(f"precision = {precision!r}: choose one of {', '.join(DTYPES)}")
+        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device = {str(device)!r}: torch sees no GPU here; use 'cpu' or a CUDA build of torch")
         self.engine = engine
         self.device = torch.device(device)
         self.precision = precision

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from qdeq_qiskit.backends.amplitude import AmplitudeState
 from qdeq_qiskit.backends.analysis import Factorisation, factorise
-from qdeq_qiskit.backends.engines import DTYPES, make_engine
+from qdeq_qiskit.backends.engines import DTYPES, make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
 from qdeq_qiskit.backends.maps import BlochEncoder, ProductMap, pauli_coefficients
 from qdeq_qiskit.backends.program import program_of
@@ -220,7 +220,8 @@ def evaluator_of(
         return EvolvedCircuit(circuit, explanation=text, device=device, precision=precision)
     parts = factorise(circuit, [parameters[i] for i in varying], [parameters[i] for i in constant])
     if parts.kind == "general":
-        return EvolvedCircuit(circuit, explanation=parts.explanation, device=device, precision=precision)
+        instead = "; in torch, not by Aer" if resolve_engine(engine) == "aer" else ""
+        return EvolvedCircuit(circuit, explanation=parts.explanation + instead, device=device, precision=precision)
     return FactoredCircuit(parts, varying, constant, engine=engine, device=device, precision=precision)
 
 

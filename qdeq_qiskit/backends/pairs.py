@@ -89,23 +89,16 @@ class Pairs:
     @classmethod
     def of_pubs(cls, pubs: Sequence[CheckedPub]) -> Self:
         """The pairs of PUBs of one circuit, one after the other, each PUB's broadcast and flattened."""
-        blocks: dict[int, Floats] = {}
-        first: dict[int, int] = {}
+        blocks, first = _stacked([pub.rows for pub in pubs])
         known: dict[Observable, int] = {}
-        rows, observables, count = [], [], 0
-        for pub in pubs:
-            key = id(pub.rows)
-            if key not in blocks:
-                blocks[key], first[key] = pub.rows, count
-                count += len(pub.rows)
-            row = np.arange(first[key], first[key] + len(pub.rows)).reshape(pub.row_shape)
+        rows, observables = [], []
+        for pub, start in zip(pubs, first, strict=True):
+            row = np.arange(start, start + len(pub.rows)).reshape(pub.row_shape)
             place = [known.setdefault(observable, len(known)) for observable in pub.observables]
             observable = np.array(place, dtype=int).reshape(pub.observable_shape)
             rows.append(np.broadcast_to(row, pub.shape).ravel())
             observables.append(np.broadcast_to(observable, pub.shape).ravel())
-        return cls(
-            np.concatenate(list(blocks.values())), list(known), np.concatenate(rows), np.concatenate(observables)
-        )
+        return cls(blocks, list(known), np.concatenate(rows), np.concatenate(observables))
 
     @classmethod
     def of_entries(cls, rows: Floats, observables: Sequence[BaseOperator], circuit: QuantumCircuit) -> Self:
@@ -184,6 +177,23 @@ def _of_terms(terms: dict[str, complex]) -> Observable:
     if any(np.imag(coefficient) != 0 for coefficient in terms.values()):
         raise ValueError(f"observable {terms} is not Hermitian: its coefficients must be real")
     return tuple(sorted((label, float(np.real(coefficient))) for label, coefficient in terms.items()))
+
+
+def _stacked(blocks: list[Floats]) -> tuple[Floats, list[int]]:
+    """The different ones among blocks of rows, one below the other, and where each block begins."""
+    if all(block is blocks[0] for block in blocks):
+        return blocks[0], [0] * len(blocks)
+    distinct: dict[tuple[int, bytes], int] = {}
+    stack: list[Floats] = []
+    first, count = [], 0
+    for block in blocks:
+        key = (len(block), block.tobytes())
+        if key not in distinct:
+            distinct[key] = count
+            stack.append(block)
+            count += len(block)
+        first.append(distinct[key])
+    return np.concatenate(stack), first
 
 
 def _distinct_rows(rows: Floats, repetitions: int) -> tuple[Floats, NDArray[np.int_]]:

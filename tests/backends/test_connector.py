@@ -129,6 +129,7 @@ def test_the_dtype_of_the_input_is_respected_and_double_precision_is_really_doub
     model = small_model()
     v, weight = drawn(model, 3)
     connector = QNNConnector(exact_network(model), weight)
+    assert connector(v.float()).dtype == torch.float32
     out = connector(v)
     assert out.dtype == torch.float64
     exact = connector.neural_network.forward(v.numpy(), connector.weight.detach().numpy())

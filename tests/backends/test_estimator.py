@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from functools import cache
@@ -229,8 +230,9 @@ def test_columns_that_happen_to_be_constant_do_not_change_how_a_circuit_is_read(
     qnn = heisenberg_qnn(model)
     _, weights = random_arguments(model, 1)
     features = np.random.default_rng(3).normal(size=(4, 11))
-    features[:, :3] = 0  # dead branches: their angles are 0 in every row
+    features[:, 8:] = 0  # the second half is a dead branch: the tree's first angle is 0 in every row
     angles = amplitude_angles(features, 4)
+    assert np.ptp(angles, axis=0).min() == 0
     assert np.abs(qnn.forward(angles, weights) - stock_qnn(model).forward(angles, weights)).max() < 1e-12
     rows = np.concatenate((angles, np.broadcast_to(weights, (4, 39))), axis=1)
     assert "amplitude encoder" in qnn.estimator.evaluator(qnn._circuit, rows).explanation
@@ -258,6 +260,45 @@ def test_a_circuit_given_directly_learns_its_inputs_from_the_rows_that_vary() ->
     assert "no parameter varies" in explained(1)
     assert "product-state" in explained(3)
     assert "product-state" in explained(1)
+
+
+def test_inputs_with_constant_columns_are_recognised_by_the_vector_that_they_belong_to() -> None:
+    model = amplitude_model()
+    generator = np.random.default_rng(3)
+    features = generator.normal(size=(4, 11))
+    features[:, 8:] = 0
+    names = [*model.input_parameters, *model.weight_parameters]
+    columns = [*amplitude_angles(features, 4).T, *np.broadcast_to(generator.normal(size=39)[:, None], (39, 4))]
+    rows = np.stack([columns[names.index(parameter)] for parameter in model.circuit.parameters], axis=1)
+    (result,) = HeisenbergEstimator().run([(model.circuit, "IIIZ", rows)]).result()
+    assert "amplitude encoder" in result.metadata["evaluation"]
+    (expected,) = StatevectorEstimator().run([(model.circuit, "IIIZ", rows)]).result()
+    assert np.abs(result.data.evs - expected.data.evs).max() < 1e-12
+
+
+def test_many_observables_each_with_a_few_of_the_rows_are_evaluated_one_by_one() -> None:
+    circuit = QuantumCircuit(3)
+    for wire, parameter in enumerate(ParameterVector("a", 3)):
+        circuit.ry(parameter, wire)
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    labels = ["".join(letters) for letters in itertools.islice(itertools.product("XZI", repeat=3), 20)]
+    pubs = [(circuit, labels, rows), (circuit, labels[::-1], rows), (circuit, labels[5:] + labels[:5], rows)]
+    ours, stock = (estimator.run(pubs).result() for estimator in (HeisenbergEstimator(), StatevectorEstimator()))
+    for found, expected in zip(ours, stock, strict=True):
+        assert np.abs(found.data.evs - expected.data.evs).max() < 1e-12
+
+
+def test_a_kept_jacobian_of_some_parameters_is_not_given_out_for_others() -> None:
+    model = angle_model()
+    qnn = heisenberg_qnn(model)
+    inputs, weights = random_arguments(model, 2)
+    rows = np.hstack((inputs, np.tile(weights, (2, 1))))
+    arguments = [qnn._circuit] * 2, [model.observables[0]] * 2, rows
+    parameters = list(qnn._circuit.parameters)
+    parts = [qnn.gradient.run(*arguments, [some] * 2).result() for some in (parameters[:16], parameters[16:])]
+    whole = heisenberg_qnn(model).gradient.run(*arguments).result()
+    found = np.concatenate([part.gradients for part in parts], axis=1)
+    assert np.array_equal(found, whole.gradients)
 
 
 def test_a_sweep_over_weights_is_evaluated_as_well() -> None:
@@ -397,6 +438,21 @@ def test_a_circuit_that_does_not_factor_is_reported_once(caplog: pytest.LogCaptu
         for seed in range(3):
             qnn.forward(*random_arguments(model, 4, seed))
     assert len([record for record in caplog.records if "re-uploading" in record.message]) == 1
+
+
+def test_a_circuit_that_aer_does_not_evaluate_although_asked_to_says_so() -> None:
+    model = reuploading_model()
+    rows = np.random.default_rng(0).normal(size=(3, model.circuit.num_parameters))
+    (result,) = HeisenbergEstimator(engine="aer").run([(model.circuit, "ZI", rows)]).result()
+    assert result.metadata["engine"] == "torch"
+    assert "not by Aer" in result.metadata["evaluation"]
+
+
+def test_a_gpu_that_is_not_there_is_an_error() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU, so asking for one is no error here")
+    with pytest.raises(ValueError, match="torch sees no GPU"):
+        HeisenbergEstimator(device="cuda")
 
 
 def test_bad_arguments_are_refused_in_one_clear_sentence() -> None:

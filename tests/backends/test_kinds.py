@@ -102,7 +102,10 @@ def test_sampled_backends_build_sampled_layers(fields: dict[str, str]) -> None:
     with torch.no_grad():
         out = layer(torch.ones(2, 16))
     assert out.shape == (2, 4)
-    assert layer.bind(torch.ones(2, 16), nearest_lift(16, 4)).cost.shots_per_circuit == 256
+    cost = layer.bind(torch.ones(2, 16), nearest_lift(16, 4)).cost
+    assert cost.shots_per_circuit == 256
+    # A noisy encoder's state is not quadratic in the features: its 15 angles are shifted instead of 4 directions.
+    assert cost.circuits_per_jacobian == 2 * (15 if fields["kind"] == "fake" else 4)
 
 
 def test_a_fake_backend_is_noisy_yet_close_to_the_exact_one_and_reproducible() -> None:

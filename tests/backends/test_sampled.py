@@ -132,6 +132,15 @@ def test_the_circuits_of_a_batch_are_as_many_as_announced_and_run_in_one_job(
     assert counted.shots == (100, 100)
 
 
+def test_a_noisy_amplitude_encoder_is_differentiated_by_its_own_angles_which_costs_more() -> None:
+    lift = nearest_lift(11, 4)
+    costs = [
+        exact_twins(amplitude_model(), noisy_encoder=noisy)[1].bind(torch.ones(1, 11), lift).cost
+        for noisy in (False, True)
+    ]
+    assert [cost.circuits_per_jacobian for cost in costs] == [2 * 4, 2 * 15]
+
+
 @pytest.mark.parametrize("shots", [1, 7, 100, 1024, 4096, 100_000])
 def test_the_shots_run_are_the_shots_asked_for(shots: int, counted: type[CountingBackend]) -> None:
     layer = SampledLayer(tangled_model(), BackendEstimatorV2(backend=counted()), shots=shots, seed=0)
