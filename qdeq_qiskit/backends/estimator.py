@@ -23,6 +23,7 @@ from qiskit.primitives.containers import EstimatorPubLike
 from qiskit.providers import JobStatus, Options
 from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit_machine_learning.algorithm_job import AlgorithmJob
+from qiskit_machine_learning.connectors import TorchConnector
 from qiskit_machine_learning.gradients import BaseEstimatorGradient, EstimatorGradientResult
 
 from qdeq_qiskit.backends.engines import DTYPES, resolve_engine
@@ -31,6 +32,7 @@ from qdeq_qiskit.backends.known_circuits import KnownCircuits
 from qdeq_qiskit.backends.pairs import CheckedPub, Floats, Observable, Pairs, readout_of
 from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.backends.recent import Recent
+from qdeq_qiskit.equilibrium import FixedPointMap, MapCost, bind_layer
 
 _Rows = Sequence[Sequence[float]] | NDArray[np.floating]
 
@@ -321,3 +323,11 @@ def _columns(circuit: QuantumCircuit, wanted: list[Parameter]) -> list[int]:
     if absent:
         raise ValueError(f"parameters {absent} do not occur in circuit {circuit.name!r}")
     return [place[parameter] for parameter in wanted]
+
+
+@bind_layer.register
+def _(connector: TorchConnector, x: torch.Tensor, lift: torch.Tensor, *, cost: MapCost) -> FixedPointMap:
+    """An equilibrium of a stock connector: one Jacobian where autograd would ask for one product an output."""
+    from qdeq_qiskit.backends.connector import connector_map
+
+    return connector_map(connector, x, lift)

@@ -3,6 +3,7 @@
 Nothing here knows of circuits: a map is anything that evaluates f(w) for a batch, and its Jacobian.
 """
 
+from ._layer_map import bind_layer
 from ._lift import nearest_lift
 from ._map import Bindable, FixedPointMap, FunctionMap, MapCost
 from ._module import Equilibrium, NotConvergedError, NotConvergedWarning
@@ -51,6 +52,7 @@ __all__ = [
     "Solution",
     "Solver",
     "Unrolled",
+    "bind_layer",
     "make_adjoint",
     "make_penalty",
     "make_solver",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ._map import FixedPointMap, FunctionMap, MapCost
+from ._map import Bindable, FixedPointMap, FunctionMap, MapCost
 
 
 class LayerMap(FixedPointMap):
@@ -58,6 +60,26 @@ class LayerMap(FixedPointMap):
         new = object.__new__(LayerMap)
         new._of_w, new._of_v, new._lift = of_w, self._of_v, self._lift
         return new
+
+
+@singledispatch
+def bind_layer(layer: Any, x: Tensor, lift: Tensor, *, cost: MapCost) -> FixedPointMap:
+    """The map w ↦ q(R w + x) of a layer; the best one that is known for the layer's type.
+
+    A type that cannot be made `Bindable`, because it is not ours, is given its own by `bind_layer.register(type)`.
+
+    Args:
+        layer: q, a callable if its type is not known here.
+        x: features, (B, d).
+        lift: R, (d, n).
+        cost: circuits of one sample's evaluation, for a layer whose map does not know.
+    """
+    return LayerMap(layer, x, lift, cost=cost)
+
+
+@bind_layer.register
+def _(layer: Bindable, x: Tensor, lift: Tensor, *, cost: MapCost) -> FixedPointMap:
+    return layer.bind(x, lift)
 
 
 def _state_function(call: Callable[..., Tensor], lift: Tensor | None) -> Callable[..., Tensor]:

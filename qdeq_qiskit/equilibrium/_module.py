@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ._layer_map import LayerMap
+from ._layer_map import LayerMap, bind_layer
 from ._map import Bindable, FixedPointMap, MapCost
 from ._options import check_count, check_name
 from ._reason import Reason
@@ -145,10 +145,10 @@ class Equilibrium(nn.Module):
 
     def map(self, x: Tensor) -> FixedPointMap:
         """The map w ↦ f(w) of a batch, (B, d), as the solver and the adjoint see it."""
-        if isinstance(self.layer, Bindable):
-            assert self.lift is not None
-            return self.layer.bind(x, self.lift)
-        return LayerMap(self.layer, x, self.lift, cost=self.cost)
+        if self.lift is None:
+            assert not isinstance(self.layer, Bindable)
+            return LayerMap(self.layer, x, None, cost=self.cost)
+        return bind_layer(self.layer, x, self.lift, cost=self.cost)
 
     def get_extra_state(self) -> Tensor:
         """How many warm-up passes were made; a tensor, so that a state dict holds nothing else."""

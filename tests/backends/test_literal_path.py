@@ -133,3 +133,22 @@ def test_the_same_object_runs_on_a_fake_processor_when_its_estimator_is_exchange
     assert exact.converged.all()
     assert not torch.equal(noisy.value, exact.value)
     assert (noisy.value - exact.value).abs().max() < 0.15
+
+
+def test_an_equilibrium_of_stock_parts_asks_its_network_once_for_each_jacobian() -> None:
+    network_on_qiskit = with_param_shift(StatevectorEstimator())
+    calls = {"forward": 0, "backward": 0}
+    for name in calls:
+        real = getattr(network_on_qiskit, name)
+
+        def counted(*args: object, real: object = real, name: str = name) -> object:
+            calls[name] += 1
+            return real(*args)
+
+        setattr(network_on_qiskit, name, counted)
+    x, _ = data()
+    solution = Model(network_on_qiskit).equilibrium(x)
+    solution.value.sum().backward()
+    evaluations, jacobians = int(solution.evaluations.max()), int(solution.jacobian_evaluations.max())
+    assert calls == {"forward": evaluations, "backward": jacobians + 1}
+    assert solution.circuits > 0
