@@ -25,15 +25,16 @@ def main() -> None:
     if os.environ.setdefault("OMP_NUM_THREADS", "1") != "1":
         console.print("[yellow]OMP_NUM_THREADS is not 1: these figures are not for a single thread[/]")
     rows: list[Row] = []
-    for subject in options.only or SUBJECTS:
-        with console.status(f"measuring {subject}"):
-            module = importlib.import_module(f"benchmarks.{subject}")
-            rows += module.rows(quick=options.quick)
-    console.print(table(rows))
+    try:
+        for subject in options.only or SUBJECTS:
+            with console.status(f"measuring {subject}"):
+                rows += importlib.import_module(f"benchmarks.{subject}").rows(quick=options.quick)
+    finally:  # what was measured before a failure or Ctrl-C is worth keeping
+        console.print(table(rows))
+        path = write(rows, options.output)
+        console.print(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), highlight=False)
     if options.readme:
         write_into_readme(rows, Path("README.md"))
-    path = write(rows, options.output)
-    console.print(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), highlight=False)
 
 
 def _options() -> argparse.Namespace:

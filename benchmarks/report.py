@@ -27,7 +27,7 @@ def table(rows: Sequence[Row]) -> Table:
     made.add_column("times better than", justify="right")
     made.add_column("verdict")
     for row in rows:
-        peer = "" if row.ratio is None else f"{row.ratio:,.3g}× {row.peer_name}"
+        peer = "" if row.ratio is None else f"{_number(row.ratio, '×')}× {row.peer_name}"
         colour = _COLOURS[row.verdict]
         verdict = f"[{colour}]{row.verdict}[/]" if colour else row.verdict
         made.add_row(row.name, row.what, _figure(row), _target(row), peer, verdict)
@@ -56,7 +56,7 @@ def write_into_readme(rows: Sequence[Row], readme: Path) -> None:
     _, after = rest.split(_END)
     lines = ["| what | measured | target | times better than |", "|---|---|---|---|"]
     for row in rows:
-        peer = "" if row.ratio is None else f"**{row.ratio:,.3g}×** {row.peer_name}"
+        peer = "" if row.ratio is None else f"**{_number(row.ratio, '×')}×** {row.peer_name}"
         lines.append(f"| {row.what} | {_figure(row)} | {_target(row)} | {peer} |")
     machine = describe_machine()
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("qiskit", "qiskit-aer", "torch"))
@@ -68,18 +68,18 @@ def _figure(row: Row) -> str:
     if row.figure is None:
         return f"({row.note})"
     timing = row.details.get("timing")
-    least = f" ({_number(timing['min_ms'])})" if timing else ""
-    return f"{_number(row.figure)} {row.unit}{least}".replace(" ×", "×")
+    least = f" ({_number(timing['min_ms'], row.unit)})" if timing else ""
+    return f"{_number(row.figure, row.unit)} {row.unit}{least}".replace(" ×", "×").strip()
 
 
 def _target(row: Row) -> str:
     if row.target is None:
         return ""
     sign = "≤" if row.better == "lower" else "≥"
-    return f"{sign} {_number(row.target)} {row.unit}".strip().replace(" ×", "×")
+    return f"{sign} {_number(row.target, row.unit)} {row.unit}".replace(" ×", "×").strip()
 
 
-def _number(value: float) -> str:
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}" if 0.9 < value < 1 else f"{value:.3g}"
+def _number(value: float, unit: str) -> str:
+    if not unit:  # a fraction
+        return f"{value:.3f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
