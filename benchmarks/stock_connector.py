@@ -1,8 +1,6 @@
 """The same training step through the classes that a Qiskit user has: EstimatorQNN, TorchConnector, our estimator.
 
 Angle encoding; without a penalty, because the stock connector's output is detached and a penalty through it is lost.
-Through the stock connector a Jacobian costs one whole backward pass for each output, so Broyden's method, which needs
-none, is the solver there; through ours, which gives Jacobians at once, it is Newton's, as everywhere.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from torch import nn
 from qdeq_qiskit.backends.connector import QNNConnector
 from qdeq_qiskit.circuits import QNNCircuit, angle_encoder, qdeq_ansatz, z_readout
 from qdeq_qiskit.circuits.encoders import ryzxy_gates
-from qdeq_qiskit.equilibrium import Broyden, Equilibrium, Newton, nearest_lift
+from qdeq_qiskit.equilibrium import Equilibrium, nearest_lift
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 from .digit_batches import data_name, feature_batches
@@ -25,7 +23,7 @@ from .row import Row, timed_row
 from .stock_circuit import heisenberg_qnn
 from .timing import interleaved
 
-CONNECTORS = {"stock": (TorchConnector, Broyden()), "ours": (QNNConnector, Newton())}
+CONNECTORS = {"stock": TorchConnector, "ours": QNNConnector}
 TARGETS_MS = {"torch": 12.0, "aer": 30.0}
 
 
@@ -42,13 +40,12 @@ def rows(*, quick: bool) -> Iterator[Row]:
     timings = interleaved(cases, repetitions=counts, warmup=5)
     for name, timing in timings.items():
         connector, engine = name.split("-connector-")
-        connector_class, solver = CONNECTORS[connector]
         yield timed_row(
             name,
-            f"the angle step through EstimatorQNN, {connector_class.__name__}, HeisenbergEstimator; {engine} engine",
+            f"angle step through EstimatorQNN, {CONNECTORS[connector].__name__}, HeisenbergEstimator; {engine} engine",
             timing,
             target=TARGETS_MS[engine],
-            note=f"batch 256 of {data_name()}, solver {solver.kind}, implicit adjoint",
+            note=f"batch 256 of {data_name()}, solver and adjoint the library's defaults",
         )
 
 
@@ -61,12 +58,11 @@ def training_step(*, connector: str, engine: str) -> Callable[[], None]:
     """
     qnn = QNNCircuit.compose(angle_encoder(4, ryzxy_gates(4)), qdeq_ansatz(4), z_readout(4))
     start = torch.empty(qnn.num_weights).uniform_(-torch.pi, torch.pi, generator=torch.Generator().manual_seed(0))
-    connector_class, solver = CONNECTORS[connector]
-    layer = connector_class(heisenberg_qnn(qnn, engine=engine), initial_weights=start.numpy())
-    equilibrium = Equilibrium(layer, lift=nearest_lift(16, 4), solver=solver, on_failure="record")
+    layer = CONNECTORS[connector](heisenberg_qnn(qnn, engine=engine), initial_weights=start.numpy())
+    equilibrium = Equilibrium(layer, lift=nearest_lift(16, 4), on_failure="record")
     head = nn.Linear(16, 4)
     parameters = [*equilibrium.parameters(), *head.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=5e-3)
+    optimiser = torch.optim.Adam(parameters, lr=5e-3, fused=True)
     batches = itertools.cycle(feature_batches(TrainingRecipe.load("mnist4-angle")))
 
     def step() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.recipe import TrainingRecipe
+from qdeq_qiskit.training.task import ClassifierTask
 
 from .digit_batches import BATCH, data_name, feature_batches
 from .row import Row, timed_row
@@ -68,7 +69,7 @@ def training_step(recipe_name: str, *, engine: str) -> Callable[[], None]:
     classifier = QDEQClassifier(
         recipe.circuit.build(), backend=recipe.backend, num_classes=4, model=recipe.model, seed=0
     ).train()
-    optimiser = torch.optim.Adam(classifier.parameters(), lr=recipe.optimisation.learning_rate)
+    optimiser = ClassifierTask(classifier, recipe.optimisation).configure_optimizers()
     clip = recipe.optimisation.gradient_clip or float("inf")
     batches = itertools.cycle(feature_batches(recipe))
 
