@@ -31,6 +31,11 @@ class MapCost:
     circuits_per_jacobian: int = 0
     shots_per_circuit: int = 0
 
+    def circuits(self, evaluations: Tensor, jacobian_evaluations: Tensor) -> int:
+        """Circuits of a batch, given how often each sample's f and ∂f/∂w were evaluated, (B,) each."""
+        values = self.circuits_per_value * int(evaluations.sum())
+        return values + self.circuits_per_jacobian * int(jacobian_evaluations.sum())
+
 
 class FixedPointMap(ABC):
     """One batch's map w ↦ f(w), row by row: sample b of the result depends on sample b of w alone.

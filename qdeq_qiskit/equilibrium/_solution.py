@@ -57,8 +57,7 @@ class Solution:
     @property
     def circuits(self) -> int:
         """Circuits for all samples; those that a backward pass will need are not among them."""
-        values = self.cost.circuits_per_value * int(self.evaluations.sum())
-        return values + self.cost.circuits_per_jacobian * int(self.jacobian_evaluations.sum())
+        return self.cost.circuits(self.evaluations, self.jacobian_evaluations)
 
     @property
     def shots(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.equilibrium import Reason, Solution
+from qdeq_qiskit.equilibrium import MapCost, Reason, Solution
 
 
 class Tally:
@@ -24,8 +24,7 @@ class Tally:
         self._iterations: list[Tensor] = []
         self._reason: list[Tensor] = []
         self._sizes: list[int] = []
-        self.circuits = 0
-        self.shots = 0
+        self._spent: list[tuple[MapCost, Tensor, Tensor]] = []
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, solution: Solution) -> None:
         """Take in one batch."""
@@ -35,11 +34,20 @@ class Tally:
         self._iterations.append(solution.iterations)
         self._reason.append(solution.reason)
         self._sizes.append(len(labels))
-        self.circuits += solution.circuits
-        self.shots += solution.shots
+        self._spent.append((solution.cost, solution.evaluations, solution.jacobian_evaluations))
 
     def __len__(self) -> int:
         return len(self._sizes)
+
+    @property
+    def circuits(self) -> int:
+        """Circuits of all batches; waits for the device."""
+        return sum(cost.circuits(*counts) for cost, *counts in self._spent)
+
+    @property
+    def shots(self) -> int:
+        """Shots of all batches; waits for the device."""
+        return sum(cost.shots_per_circuit * cost.circuits(*counts) for cost, *counts in self._spent)
 
     def latest(self) -> dict[str, float]:
         """The last batch's figures; waits for the device."""
