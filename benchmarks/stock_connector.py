@@ -60,6 +60,7 @@ def training_step(*, connector: str, engine: str) -> Callable[[], None]:
     start = torch.empty(qnn.num_weights).uniform_(-torch.pi, torch.pi, generator=torch.Generator().manual_seed(0))
     layer = CONNECTORS[connector](heisenberg_qnn(qnn, engine=engine), initial_weights=start.numpy())
     equilibrium = Equilibrium(layer, lift=nearest_lift(16, 4), on_failure="record")
+    torch.manual_seed(0)
     head = nn.Linear(16, 4)
     parameters = [*equilibrium.parameters(), *head.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=5e-3, fused=True)

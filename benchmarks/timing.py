@@ -26,7 +26,7 @@ class Timing:
         return 1000 * statistics.median(self.seconds)
 
     def summary(self) -> dict[str, float | int]:
-        """For the JSON file; the quarters tell whether what was timed changed meanwhile, as a model in training does."""
+        """For the JSON file; the quarters tell whether what was timed changed meanwhile, as a model in training may."""
         quarter = max(1, len(self.seconds) // 4)
         return {
             "min_ms": self.minimum,
