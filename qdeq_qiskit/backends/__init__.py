@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from qdeq_qiskit.backends.estimator import HeisenbergEstimator, HeisenbergGradient
     from qdeq_qiskit.backends.exact import ExactLayer
     from qdeq_qiskit.backends.kinds import BACKENDS, AnyBackend, Backend
+    from qdeq_qiskit.backends.kinds.exact import ExactBackend
+    from qdeq_qiskit.backends.kinds.fake import FakeBackend
+    from qdeq_qiskit.backends.kinds.shots import ShotsBackend
     from qdeq_qiskit.backends.sampled import SampledLayer
 
 _HOME = {
@@ -24,11 +27,14 @@ _HOME = {
     "AmplitudeAngles": "amplitude",
     "AnyBackend": "kinds",
     "Backend": "kinds",
+    "ExactBackend": "kinds.exact",
     "ExactLayer": "exact",
+    "FakeBackend": "kinds.fake",
     "HeisenbergEstimator": "estimator",
     "HeisenbergGradient": "estimator",
     "QNNConnector": "connector",
     "SampledLayer": "sampled",
+    "ShotsBackend": "kinds.shots",
     "aer_devices": "aer",
     "require_aer": "aer",
     "torch_devices": "aer",
@@ -39,11 +45,14 @@ __all__ = [
     "AmplitudeAngles",
     "AnyBackend",
     "Backend",
+    "ExactBackend",
     "ExactLayer",
+    "FakeBackend",
     "HeisenbergEstimator",
     "HeisenbergGradient",
     "QNNConnector",
     "SampledLayer",
+    "ShotsBackend",
     "aer_devices",
     "require_aer",
     "torch_devices",

@@ -198,10 +198,10 @@ class _Search:
                     if kept.numel() == 0:
                         return
                     active.keep(kept)
-                    w, difference, residual = _rows_of(kept, w, difference, residual)
+                    w, difference, relative = _rows_of(kept, w, difference, relative)
                     state = tuple(_rows_of(kept, *state))
                     jacobian = None if jacobian is None else jacobian.index_select(0, kept)
-            active.w, state = solver.step(Evaluation(iteration, attempt, w, difference, residual, jacobian), state)
+            active.w, state = solver.step(Evaluation(iteration, attempt, w, difference, relative, jacobian), state)
 
     def _better(self, now: Best, best: Best) -> Best:
         """Sample by sample the iterate with the lesser relative residual."""

@@ -15,7 +15,8 @@ from qdeq_qiskit.models.features import Features
 class _Choice(BaseModel):
     """One of a registry's kinds, and the options that this kind takes."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    # An option may be infinite (.inf in YAML), and stays so when the recipe is written.
+    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
 
     kind: str = Field(description="Which one; the other keys are its options.")
 

@@ -297,7 +297,7 @@ def test_a_singular_sample_contributes_nothing_and_says_so() -> None:
 
 
 def test_every_adjoint_has_a_name_and_is_made_by_it() -> None:
-    assert set(ADJOINTS) == {"implicit", "jfb", "unrolled"}
+    assert {"implicit", "jfb", "unrolled"} <= set(ADJOINTS)
     for kind, adjoint in ADJOINTS.items():
         assert make_adjoint(kind) == adjoint()
     with pytest.raises(ValueError, match="Did you mean 'implicit'"):

@@ -198,7 +198,7 @@ def test_a_penalty_through_a_layer_that_cannot_be_differentiated_twice_is_not_si
 
 
 def test_every_penalty_has_a_name_and_is_made_by_it() -> None:
-    assert set(PENALTIES) == {"reduced", "full"}
+    assert {"reduced", "full"} <= set(PENALTIES)
     for kind, penalty in PENALTIES.items():
         assert make_penalty(kind) == penalty()
     with pytest.raises(ValueError, match="Did you mean 'reduced'"):

@@ -19,7 +19,7 @@ class Evaluation(NamedTuple):
         attempt: 0 for the first attempt, 1 for the first restart of the stragglers.
         w: the iterate, (M, n).
         difference: f(w) − w, (M, n).
-        residual: ‖f(w) − w‖₂, (M,).
+        relative_residual: ‖f(w) − w‖₂ / ‖f(w)‖₂, (M,).
         jacobian: ∂f/∂w, (M, n, n), where the solver wants it.
     """
 
@@ -27,7 +27,7 @@ class Evaluation(NamedTuple):
     attempt: int
     w: Tensor
     difference: Tensor
-    residual: Tensor
+    relative_residual: Tensor
     jacobian: Tensor | None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,9 +19,9 @@ class Newton(Solver):
     """Newton's method on g(w) = f(w) − w, made robust far from the root.
 
     Each step solves (I (1 + 1/δ) − J) Δ = f(w) − w, one implicit Euler step of length δ for dw/dt = f(w) − w, with
-    δ = δ₀ ‖g(w₁)‖ / ‖g(w)‖ (switched evolution relaxation): short steps where the residual is large, Newton's own
-    quadratic convergence where it is small. The first attempt starts at w₁ = f(w₀), which costs no Jacobian and halves
-    the iterations of the hardest sample of a batch; samples that do not converge are restarted at w₀ with the next δ₀.
+    δ = δ₀ ‖f(w)‖ / ‖f(w) − w‖ (switched evolution relaxation): short steps where the residual is large, Newton's own
+    quadratic convergence where it is small. The first attempt starts at f(w₀), which costs no Jacobian; samples that
+    do not converge are restarted at w₀ with the next δ₀.
 
     Kelley, Keyes: Convergence analysis of pseudo-transient continuation, SIAM J. Numer. Anal. 35 (1998) 508.
 
@@ -36,7 +37,7 @@ class Newton(Solver):
 
     tolerance: float = 1e-4
     max_iterations: int = 20
-    pseudo_steps: tuple[float, ...] = (3.0, 1.0, 0.3)
+    pseudo_steps: tuple[float, ...] = (1.0, 0.3, math.inf)
     picard_steps: int = 1
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Newton(Solver):
     def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
         if now.jacobian is None:
             return now.w + now.difference, ()
-        rate = state[0] if state else (self.pseudo_steps[now.attempt] * now.residual).reciprocal()
         system = now.jacobian.neg()
-        system.diagonal(dim1=1, dim2=2).add_((1 + rate * now.residual).unsqueeze(1))
-        return now.w + torch.linalg.solve_ex(system, now.difference)[0], (rate,)
+        shift = now.relative_residual / self.pseudo_steps[now.attempt]
+        system.diagonal(dim1=1, dim2=2).add_((1 + shift).unsqueeze(1))
+        return now.w + torch.linalg.solve_ex(system, now.difference)[0], ()
