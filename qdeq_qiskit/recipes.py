@@ -128,7 +128,7 @@ def folder(kind: str) -> Path:
 
 def dump(recipe: BaseModel) -> str:
     """A recipe as YAML, every default written out; `load` reads it back to an equal one."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(_plain(recipe.model_dump()), sort_keys=False, allow_unicode=True, width=100)
 
 
 def nearest(name: object, valid: Iterable[object]) -> str | None:
@@ -168,6 +168,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, not {_shown(data)}")
     return data
+
+
+def _plain(value: Any) -> Any:
+    """Mappings, lists and scalars only. Not pydantic's JSON mode, which writes null for an infinite number."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 class _Loader(yaml.SafeLoader):

@@ -172,8 +172,9 @@ def test_a_recipe_referred_to_by_name_takes_the_place_of_its_name(tmp_path: Path
         recipes.load("training", path, Outer, references=references)
 
 
-def test_a_recipe_dumped_and_read_again_is_equal(tmp_path: Path) -> None:
-    recipe = Toy(size=7, colour=Red(kind="red", brightness=1e-7), description="θ: a test")
+@pytest.mark.parametrize("brightness", [1e-7, 3.0, float("inf")])
+def test_a_recipe_dumped_and_read_again_is_equal(tmp_path: Path, brightness: float) -> None:
+    recipe = Toy(size=7, colour=Red(kind="red", brightness=brightness), description="θ: a test")
     path = tmp_path / "again.yaml"
     path.write_text(recipes.dump(recipe), encoding="utf-8")
     assert recipes.load("training", path, Toy) == recipe

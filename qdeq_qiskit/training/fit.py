@@ -67,17 +67,18 @@ def fit(
         ValueError: the parts of the recipe do not fit together.
         TrainingError: training failed.
     """
-    prepared = _prepare(recipe, data_dir)
-    directory = RunDirectory.claim(out, name=name)
-    try:
-        directory.begin(recipe, _origin(name, data_dir))
-        with _telling_how_to_continue(directory):
-            trained = _train(prepared, directory, console, checkpoint=None)
-    except BaseException:
-        if not any(directory.checkpoints.glob("*.ckpt")):
-            directory.discard()
-        raise
-    _conclude(prepared, directory, trained)
+    with _threads(recipe.optimisation.threads):
+        prepared = _prepare(recipe, data_dir)
+        directory = RunDirectory.claim(out, name=name)
+        try:
+            directory.begin(recipe, _origin(name, data_dir))
+            with _telling_how_to_continue(directory):
+                trained = _train(prepared, directory, console, checkpoint=None)
+        except BaseException:
+            if not any(directory.checkpoints.glob("*.ckpt")):
+                directory.discard()
+            raise
+        _conclude(prepared, directory, trained)
     return directory
 
 
@@ -111,11 +112,12 @@ def resume(
     checkpoint, complaints = newest_checkpoint(directory)
     for complaint in complaints:
         warnings.warn(f"{complaint}; continuing from {checkpoint}", stacklevel=2)
-    prepared = _prepare(recipe, data_dir or directory.data_dir())
-    directory.reopen(recipe)
-    with _telling_how_to_continue(directory):
-        trained = _train(prepared, directory, console, checkpoint=checkpoint)
-    _conclude(prepared, directory, trained)
+    with _threads(recipe.optimisation.threads):
+        prepared = _prepare(recipe, data_dir or directory.data_dir())
+        directory.reopen(recipe)
+        with _telling_how_to_continue(directory):
+            trained = _train(prepared, directory, console, checkpoint=checkpoint)
+        _conclude(prepared, directory, trained)
     return directory
 
 
@@ -308,7 +310,7 @@ def _check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> 
         parts = [flat(value, f"{prefix}.{key}" if prefix else key) for key, value in tree.items()]
         return {key: value for part in parts for key, value in part.items()}
 
-    before, now = flat(recorded.model_dump(mode="json")), flat(given.model_dump(mode="json"))
+    before, now = flat(recorded.model_dump()), flat(given.model_dump())
     for key in before | now:
         if before.get(key) != now.get(key) and key not in ("description", "optimisation.epochs"):
             raise RunError(
@@ -329,6 +331,17 @@ def _origin(name: str, data_dir: Path | None) -> dict[str, Any]:
             **{package: version(package) for package in packages},
         },
     }
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """A number of CPU threads for torch, for a while; results may depend on it in the last digit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

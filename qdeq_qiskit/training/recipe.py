@@ -33,6 +33,11 @@ class OptimisationRecipe(BaseModel):
     early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Stop after so many epochs without a better validation loss; null for never."
     )
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        default=1,
+        description="CPU threads of torch, null for its own choice; small circuits gain nothing from more than one, "
+        "and lose much where other programs run.",
+    )
 
 
 @final

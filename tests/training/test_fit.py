@@ -68,6 +68,16 @@ def test_a_run_leaves_everything_that_was_promised(run: RunDirectory, tiny: Trai
     json.loads((run.path / "result.json").read_text(), parse_constant=lambda text: pytest.fail(text))
 
 
+def test_tensorboard_has_every_epoch(run: RunDirectory) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    logged = [event.value for event in events.Scalars("valid_accuracy")]
+    assert logged == pytest.approx([float(row["valid_accuracy"]) for row in untimed_history(run)])
+    assert [event.step for event in events.Scalars("train_loss")] == [2, 5, 8, 11]
+
+
 def test_the_saved_model_is_the_epoch_with_the_least_validation_loss(run: RunDirectory) -> None:
     losses = [float(row["valid_loss"]) for row in untimed_history(run)]
     assert run.result()["best_epoch"] == losses.index(min(losses)) + 1
@@ -317,3 +327,26 @@ def test_the_penalty_and_the_clipping_of_gradients_act_on_training(
     assert not torch.equal(usual, trained("model.penalty.weight=0.1"))
     assert not torch.equal(usual, trained("optimisation.gradient_clip=1e-9"))
     assert torch.equal(trained("model.penalty.weight=0"), trained("model.penalty=null"))
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize(("threads", "expected"), [("1", 1), ("2", 2), ("null", 3)])
+def test_a_run_has_the_threads_of_its_recipe_and_gives_them_back(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str, expected: int
+) -> None:
+    original = QDEQClassifier.classify
+    seen = set()
+
+    def watched(self: QDEQClassifier, features: torch.Tensor) -> Any:
+        seen.add(torch.get_num_threads())
+        return original(self, features)
+
+    monkeypatch.setattr(QDEQClassifier, "classify", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        fit(TrainingRecipe.load(tiny_file, [f"optimisation.threads={threads}"]), out=tmp_path / "run")
+        assert seen == {expected}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
