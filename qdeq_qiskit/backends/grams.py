@@ -27,6 +27,8 @@ class SignedGrams:
 
     def __init__(self, diagonals: Tensor) -> None:
         self.diagonals = diagonals
+        # One sign for each row of the stacked real and imaginary parts, (K, 2·2ⁿ, 1).
+        self._row_signs = torch.cat((diagonals, diagonals), dim=1).unsqueeze(-1)
         self._halves = _halves(diagonals)
         if self._halves is not None:
             self._order = torch.cat([half.members for half in self._halves]).argsort()
@@ -43,8 +45,8 @@ class SignedGrams:
         """`operators`, nothing being recorded by hand."""
         parts = _parts(columns)
         if self._halves is None:
-            rows, signs = parts.flatten(0, 1), torch.cat((self.diagonals, self.diagonals), dim=1)
-            return torch.matmul((rows * signs.unsqueeze(-1)).mT, rows)
+            rows = parts.flatten(0, 1)
+            return torch.matmul((rows * self._row_signs).mT, rows)
         features = columns.shape[1]
         found = []
         for half in self._halves:
@@ -58,8 +60,7 @@ class SignedGrams:
         symmetric = cotangent + cotangent.mT
         if self._halves is None:
             rows = parts.flatten(0, 1)
-            signs = torch.cat((self.diagonals, self.diagonals), dim=1)
-            result = (signs.unsqueeze(-1) * torch.matmul(rows, symmetric)).sum(0).view_as(parts)
+            result = (self._row_signs * torch.matmul(rows, symmetric)).sum(0).view_as(parts)
         else:
             result = torch.zeros_like(parts)
             for half in self._halves:

@@ -77,7 +77,7 @@ class ReducedQuadraticMap(FixedPointMap):
     where the many small sums run fastest.
 
     Args:
-        forms: Pᵀ A_k P for each sample, and PᵀP as the last one, (K+1, n+1, n+1, B).
+        forms: Pᵀ A_k P for each sample, and ½ PᵀP as the last one, (n+1, K+1, n+1, B).
         cost: circuits that a machine would need.
     """
 
@@ -88,22 +88,21 @@ class ReducedQuadraticMap(FixedPointMap):
     @classmethod
     def of(cls, operators: Tensor, x: Tensor, lift: Tensor, cost: MapCost) -> ReducedQuadraticMap:
         """Builds the forms for a batch: about K d² operations a sample."""
-        batch, features = x.shape
-        states = lift.shape[1]
-        stack = torch.cat((operators, torch.eye(features, dtype=x.dtype, device=x.device).unsqueeze(0)))
+        (batch, features), states = x.shape, lift.shape[1]
+        half = torch.eye(features, dtype=x.dtype, device=x.device).mul_(0.5)
+        stack = torch.cat((operators, half.unsqueeze(0)))
         on_lift = stack @ lift  # (K+1, d, n)
-        columns = x.T
-        forms = x.new_empty(len(stack), states + 1, states + 1, batch)
-        forms[:, :states, :states] = (lift.T @ on_lift).unsqueeze(-1)
+        columns = x.T.contiguous()
+        forms = x.new_empty(states + 1, len(stack), states + 1, batch)
+        forms[:states, :, :states] = (lift.T @ on_lift).transpose(0, 1).unsqueeze(-1)
         mixed = (on_lift.mT.reshape(-1, features) @ columns).view(-1, states, batch)
-        forms[:, :states, states] = mixed
-        forms[:, states, :states] = mixed
+        forms[:states, :, states] = mixed.transpose(0, 1)
+        forms[states, :, :states] = mixed
         on_x = (stack.view(-1, features) @ columns).view(-1, features, batch)
         constant = torch.mul(on_x, columns, out=on_x).sum(1)
-        # With these two terms v = 0 has the value A_k[0, 0], and no other v notices: see _floor.
-        constant[:-1] += _floor(x.dtype) * operators[:, 0, :1]
-        constant[-1] += _floor(x.dtype)
-        forms[:, states, states] = constant
+        # With these terms v = 0 has the value A_k[0, 0], and no other v notices: see _floor.
+        constant.add_(stack[:, 0, :1], alpha=_floor(x.dtype))
+        forms[states, :, states] = constant
         return cls(forms, cost)
 
     @property
@@ -122,20 +121,22 @@ class ReducedQuadraticMap(FixedPointMap):
         return ReducedQuadraticMap(self._forms.index_select(-1, rows), self._cost)
 
     def value(self, w: Tensor) -> Tensor:
-        return self._evaluate(w)[2].T.contiguous()
+        return (self._evaluate(w)[2] / 2).T.contiguous()
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        applied, norm, value = self._evaluate(w)
-        slope = applied[:-1, :-1] - value.unsqueeze(1) * applied[-1, :-1]
-        return value.T.contiguous(), (slope * (2 / norm)).permute(2, 0, 1)
+        applied, half_norm, twice = self._evaluate(w)
+        # ∂q_k/∂w = (A_k ŵ − 2 q_k ½ŵ) / ½ŵᵀŵ, with the forms in place of A_k and ½
+        of_operators, of_norm = applied[:-1].split((len(twice), 1), dim=1)
+        slope = torch.addcmul(of_operators, twice, of_norm, value=-1).div_(half_norm)
+        return (twice / 2).T.contiguous(), slope.permute(2, 1, 0)
 
     def _evaluate(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The forms applied to ŵ, (K+1, n+1, B), vᵀv, (B,), and q, (K, B)."""
+        """The forms applied to ŵ, (n+1, K+1, B), ½ vᵀv, (B,), and 2 q, (K, B)."""
         augmented = torch.nn.functional.pad(w.T, (0, 0, 0, 1), value=1.0)
         applied = (self._forms * augmented).sum(2)
-        quadratic = (applied * augmented).sum(1)
-        norm = quadratic[-1]
-        return applied, norm, quadratic[:-1] / norm
+        quadratic = (applied * augmented.unsqueeze(1)).sum(0)
+        half_norm = quadratic[-1]
+        return applied, half_norm, quadratic[:-1] / half_norm
 
 
 class _ValueAndSlope(torch.autograd.Function):
