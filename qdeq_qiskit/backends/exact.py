@@ -74,12 +74,14 @@ class ExactLayer(nn.Module, Bindable):
     @property
     def explanation(self) -> str:
         """How the circuit is evaluated, in one sentence."""
+        if self.parts.kind == "general" and self.engine.name != "torch":
+            return f"{self.parts.explanation}; that is done in torch, not by {self.engine.name.capitalize()}"
         return self.parts.explanation
 
     @property
     def engine_name(self) -> str:
-        """What computes the weight block."""
-        return self.engine.name
+        """What computes the weight block; torch where there is none, all of the circuit being evolved."""
+        return self.engine.name if self.parts.suffix.operations else "torch"
 
     @property
     def device(self) -> torch.device:
@@ -91,13 +93,18 @@ class ExactLayer(nn.Module, Bindable):
         """The real dtype that features are expected in."""
         return self.engine.dtype
 
-    def forward(self, features: Tensor) -> Tensor:
-        """q(v), (B, K), of features, (B, d)."""
-        nowhere = features.new_zeros(features.shape[1], 0)
-        return self.bind(features, nowhere).value(features.new_zeros(len(features), 0))
+    def forward(self, features: Tensor, weight: Tensor | None = None) -> Tensor:
+        """q(v), (B, K), of features, (B, d), at the layer's own weights or at others, (P,)."""
+        nowhere = features.new_zeros(features.shape[-1] if features.ndim else 0, 0)
+        return self.bind(features, nowhere, weight).value(features.new_zeros(len(features), 0))
 
-    def bind(self, x: Tensor, lift: Tensor) -> FixedPointMap:
+    def bind(self, x: Tensor, lift: Tensor, weight: Tensor | None = None) -> FixedPointMap:
         """The map w ↦ q(R w + x); see `Bindable`.
+
+        Args:
+            x: features, (B, d).
+            lift: R, (d, n).
+            weight: θ, (P,), if not the layer's own.
 
         Raises:
             ValueError: features of another number, dtype or device than the layer's.
@@ -109,20 +116,24 @@ class ExactLayer(nn.Module, Bindable):
                 f"features are {x.dtype} on {x.device}; this layer computes in {self.dtype} on {self.device}: "
                 "convert them, or build the layer with another precision or device"
             )
-        return self._map(self.operators(), self.weight, x, lift)
+        weight = self.weight if weight is None else weight
+        return self._map(self.operators(weight), weight, x, lift)
 
-    def operators(self) -> Tensor:
-        """What the weight block and the observables amount to at the present weights.
+    def operators(self, weight: Tensor | None = None) -> Tensor:
+        """What the weight block and the observables amount to at the layer's own weights, or at others, (P,).
 
         Returns:
             Re M_k, (K, d, d), for amplitude encoders; Pauli coefficients of M_k, (K, 4ⁿ), for product states; W itself,
             (2ⁿ, 2ⁿ), complex, for others (one column, not used, where there is no weight block).
         """
-        if torch.is_grad_enabled() and self.weight.requires_grad:
-            return self._built(self.weight)
-        key = self.weight.detach().cpu().numpy().tobytes()
+        weight = self.weight if weight is None else weight
+        if torch.is_grad_enabled() and weight.requires_grad:
+            return self._built(weight)
+        key = weight.detach().cpu().numpy().tobytes()
         if self._kept is None or self._kept[0] != key:
-            self._kept = (key, self._built(self.weight.detach()))
+            # Kept tensors must serve outside of inference mode too.
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = (key, self._built(weight.detach().clone()))
         return self._kept[1]
 
     def _built(self, weight: Tensor) -> Tensor:
