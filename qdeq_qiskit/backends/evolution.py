@@ -45,8 +45,8 @@ def apply(operation: Operation, matrix: Tensor, states: Tensor, num_qubits: int)
     order = [0, *(1 + wire for wire in (*operation.wires, *rest))]
     inverse = sorted(range(num_qubits + 1), key=order.__getitem__)
     size = 2 ** len(operation.wires)
-    tensor = states.reshape(batch, *(2,) * num_qubits).permute(order).reshape(batch, size, -1)
-    return (matrix @ tensor).reshape(batch, *(2,) * num_qubits).permute(inverse).reshape(batch, -1)
+    tensor = states.reshape(batch, *(2,) * num_qubits).permute(order).reshape(batch, size, 2**num_qubits // size)
+    return (matrix @ tensor).reshape(batch, *(2,) * num_qubits).permute(inverse).reshape(batch, 2**num_qubits)
 
 
 def rotation_parts(name: str, *, dtype: torch.dtype, device: torch.device) -> Tensor:

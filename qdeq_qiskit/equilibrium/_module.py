@@ -16,7 +16,7 @@ from ._map import Bindable, FixedPointMap, MapCost
 from ._options import check_count, check_name
 from ._reason import Reason
 from ._solution import Solution
-from ._solve import Root, solve
+from ._solve import Root, checked_value, solve
 from .adjoints import Adjoint
 from .adjoints.implicit import ImplicitAdjoint
 from .penalties import JacobianPenalty
@@ -128,6 +128,10 @@ class Equilibrium(nn.Module):
             The solution. Samples whose features are not finite are not evaluated, contribute to no gradient, and
             have w₀ as their value and NOT_FINITE as their reason.
         """
+        if torch.is_inference_mode_enabled():
+            # A Jacobian by autograd needs tensors that can be recorded.
+            with torch.inference_mode(False), torch.no_grad():
+                return self.forward(x.clone(), None if w0 is None else w0.clone())
         self._check_batch(x, w0)
         start = x.new_zeros(x.shape[0], self.state_size) if w0 is None else w0.detach().to(x)
         layers = self._layers_of_this_pass()
@@ -184,7 +188,7 @@ class Equilibrium(nn.Module):
     def _direct(self, fixed_point_map: FixedPointMap, start: Tensor, layers: int) -> Solution:
         w = start
         for _ in range(layers):
-            w = fixed_point_map.value(w)
+            w = checked_value(fixed_point_map.value(w), start)
         count = torch.full((len(start),), layers, dtype=torch.int64, device=start.device)
         unknown = start.new_full((len(start),), torch.nan)
         return Solution(

@@ -75,6 +75,20 @@ def solve(
     return search.answer()
 
 
+def checked_value(value: Tensor, w: Tensor) -> Tensor:
+    """f(w), (B, n), which must be of the shape of w: a layer with one output would else be broadcast to n of them.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value.shape != w.shape:
+        raise ValueError(
+            f"The layer gives outputs of shape {tuple(value.shape)} for a state of shape {tuple(w.shape)}: it needs as "
+            "many outputs (observables) as the state has entries (columns of the lift R)."
+        )
+    return value
+
+
 class _Search:
     """The answers so far, in the batch's own numbering, and the loop that improves them."""
 
@@ -177,7 +191,7 @@ class _Search:
                 value, jacobian = active.map.value_and_jacobian(w)
             else:
                 value, jacobian = active.map.value(w), None
-            difference = value - w
+            difference = checked_value(value, w) - w
             residual, relative = self._measure(value, difference)
             now = (w, residual, relative)
             active.best = best = now if active.best is None else self._better(now, active.best)

@@ -322,3 +322,61 @@ def test_costs_count_what_a_machine_that_only_evaluates_circuits_would_run():
     assert isinstance(quadratic, QuadraticMap)
     assert quadratic.cost == MapCost(1, 8)
     assert ExactLayer(angle_qnn()).bind(torch.zeros(1, 16), lift).cost == MapCost(1, 32)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-4, 1e-6])
+def test_the_reduced_map_keeps_its_digits_where_the_state_nearly_cancels_the_features(scale):
+    layer = ExactLayer(amplitude_qnn())
+    lift = nearest_lift(16, 4)
+    generator = torch.Generator().manual_seed(3)
+    w, direction = torch.randn(50, 4, generator=generator), torch.randn(50, 16, generator=generator)
+    x = scale * direction - w @ lift.T
+    exact = ExactLayer(amplitude_qnn(), precision="double", weight=torch.nn.Parameter(layer.weight.detach().double()))
+    expected = exact(x.double() + w.double() @ lift.double().T).detach()
+    error = (layer.bind(x, lift).frozen().value(w) - expected).abs().max()
+    # x itself is rounded: relative to v by 1e-7 / scale, whatever is computed from it.
+    assert error < 3e-6 / scale
+
+
+def test_gradients_to_operators_are_right_where_the_state_depends_on_them_too():
+    _, layer, features = layer_and_features("amplitude", batch=3)
+    lift = nearest_lift(16, 4).to(torch.float64)
+
+    def newton_step(weight):
+        bound = layer.bind(features, lift, weight)
+        w = bound.value(torch.zeros(3, 4, dtype=torch.float64))
+        value, jacobian = bound.value_and_jacobian(w)
+        return w + torch.linalg.solve(torch.eye(4, dtype=torch.float64) - jacobian, value - w)
+
+    assert torch.autograd.gradcheck(newton_step, layer.weight)
+    total = newton_step(layer.weight).sum()
+    (plain,) = torch.autograd.grad(total, layer.weight, retain_graph=True)
+    (recorded,) = torch.autograd.grad(total, layer.weight, create_graph=True)
+    assert (plain - recorded).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_an_empty_batch_has_an_empty_answer(name):
+    qnn, layer, features = layer_and_features(name)
+    bound = layer.bind(features[:0], nearest_lift(qnn.num_features, 2).to(torch.float64))
+    for fixed_point_map in (bound, bound.frozen()):
+        value, jacobian = fixed_point_map.value_and_jacobian(torch.zeros(0, 2, dtype=torch.float64))
+        assert value.shape == (0, qnn.num_outputs)
+        assert jacobian.shape == (0, qnn.num_outputs, 2)
+
+
+@pytest.mark.parametrize("name", ["amplitude", "angles", "entangled encoder"])
+def test_a_layer_evaluated_in_inference_mode_trains_afterwards(name):
+    _, layer, features = layer_and_features(name)
+    with torch.inference_mode():
+        seen = layer(features.clone())
+    value = layer(features)
+    assert torch.allclose(seen, value)
+    value.sum().backward()
+    assert torch.isfinite(layer.weight.grad).all()
+    with torch.no_grad():
+        layer(features)
+    leaf = features.clone().requires_grad_()
+    layer.weight.requires_grad_(False)
+    layer(leaf).sum().backward()  # through the operators that inference mode and no_grad have kept
+    assert torch.isfinite(leaf.grad).all()

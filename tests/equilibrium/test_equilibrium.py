@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from qdeq_qiskit.equilibrium import (
     JFB,
+    Anderson,
     Bindable,
     Equilibrium,
     FixedPointMap,
@@ -350,3 +351,26 @@ def test_a_stock_torch_connector_around_a_stock_estimator_qnn_is_trained() -> No
         above[i] += 1e-3
         below[i] -= 1e-3
         assert float(connector.weight.grad[i]) == pytest.approx((loss(above) - loss(below)) / 2e-3, abs=2e-4)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 5])
+@pytest.mark.parametrize(
+    "options", [{}, {"solver": Anderson()}, {"mode": "direct"}], ids=["newton", "anderson", "direct"]
+)
+def test_a_layer_with_another_number_of_outputs_than_the_state_has_is_refused(outputs: int, options: dict) -> None:
+    equilibrium = Equilibrium(nn.Linear(8, outputs), lift=nearest_lift(8, 4), **options)
+    with pytest.raises(ValueError, match=rf"\(3, {outputs}\).*\(3, 4\)"):
+        equilibrium(torch.randn(3, 8))
+
+
+def test_inference_mode_finds_the_same_fixed_points_as_no_grad() -> None:
+    layer = nn.Sequential(nn.Linear(8, 4), nn.Tanh())
+    equilibrium = Equilibrium(layer, lift=nearest_lift(8, 4))
+    x = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = equilibrium(x)
+    with torch.inference_mode():
+        solution = equilibrium(x.clone())
+    assert solution.iterations.tolist() == expected.iterations.tolist()
+    torch.testing.assert_close(solution.value, expected.value)
+    equilibrium(x).value.sum().backward()

@@ -2,6 +2,7 @@ r"""The amplitude-encoded map: :math:`q_k(v) = v^T A_k v / v^T v` with :math:`A_
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -72,53 +73,57 @@ class QuadraticMap(FixedPointMap):
 class ReducedQuadraticMap(FixedPointMap):
     r"""The same map, its quadratic forms reduced once per batch to the n state entries and one constant.
 
-    With ŵ = (w, 1) and P_b = [R | x_b], :math:`q_k = ŵ^T (P^T A_k P) ŵ / ŵ^T (P^T P) ŵ`: an evaluation costs (n+1)²,
-    not d². Solvers alone use it; no gradient flows to operators and features through it. The batch is the last axis,
-    where the many small sums run fastest.
+    With x = R c + x⊥ (c by least squares), u = w + c, ŵ = (u, 1) and P_b = [R | x⊥_b],
+    :math:`q_k = ŵ^T (P^T A_k P) ŵ / ŵ^T (P^T P) ŵ`: an evaluation costs (n+1)², not d², and vᵀv = ‖R u‖² + ‖x⊥‖²
+    loses no digits where R w nearly cancels x. Solvers alone use it; no gradient flows to operators and features
+    through it. The batch is the last axis, where the many small sums run fastest.
 
     Args:
         forms: Pᵀ A_k P for each sample, and ½ PᵀP as the last one, (n+1, K+1, n+1, B).
+        offset: c, (n, B).
         cost: circuits that a machine would need.
     """
 
-    def __init__(self, forms: Tensor, cost: MapCost) -> None:
+    def __init__(self, forms: Tensor, offset: Tensor, cost: MapCost) -> None:
         self._forms = forms
+        self._offset = offset
         self._cost = cost
 
     @classmethod
     def of(cls, operators: Tensor, x: Tensor, lift: Tensor, cost: MapCost) -> ReducedQuadraticMap:
         """Builds the forms for a batch: about K d² operations a sample."""
-        (batch, features), states = x.shape, lift.shape[1]
+        (batch, features), states, kinds = x.shape, lift.shape[1], len(operators) + 1
+        offset = _pseudo_inverse(lift) @ x.T
+        columns = torch.addmm(x.T, lift, offset, alpha=-1)  # x⊥, (d, B)
         half = torch.eye(features, dtype=x.dtype, device=x.device).mul_(0.5)
         stack = torch.cat((operators, half.unsqueeze(0)))
         on_lift = stack @ lift  # (K+1, d, n)
-        columns = x.T.contiguous()
-        forms = x.new_empty(states + 1, len(stack), states + 1, batch)
+        forms = x.new_empty(states + 1, kinds, states + 1, batch)
         forms[:states, :, :states] = (lift.T @ on_lift).transpose(0, 1).unsqueeze(-1)
-        mixed = (on_lift.mT.reshape(-1, features) @ columns).view(-1, states, batch)
+        mixed = (on_lift.mT.reshape(-1, features) @ columns).view(kinds, states, batch)
         forms[:states, :, states] = mixed.transpose(0, 1)
         forms[states, :, :states] = mixed
-        on_x = (stack.view(-1, features) @ columns).view(-1, features, batch)
+        on_x = (stack.view(-1, features) @ columns).view(kinds, features, batch)
         constant = torch.mul(on_x, columns, out=on_x).sum(1)
-        # With these terms v = 0 has the value A_k[0, 0], and no other v notices: see _floor.
+        # With these two terms v = 0 has the value A_k[0, 0], and no other v notices: see _floor.
         constant.add_(stack[:, 0, :1], alpha=_floor(x.dtype))
         forms[states, :, states] = constant
-        return cls(forms, cost)
+        return cls(forms, offset, cost)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        return (self._forms,)
+        return self._forms, self._offset
 
     @property
     def cost(self) -> MapCost:
         return self._cost
 
     def with_inputs(self, inputs: tuple[Tensor, ...]) -> ReducedQuadraticMap:
-        (forms,) = inputs
-        return ReducedQuadraticMap(forms, self._cost)
+        forms, offset = inputs
+        return ReducedQuadraticMap(forms, offset, self._cost)
 
     def select(self, rows: Tensor) -> ReducedQuadraticMap:
-        return ReducedQuadraticMap(self._forms.index_select(-1, rows), self._cost)
+        return self.with_inputs((self._forms.index_select(-1, rows), self._offset.index_select(-1, rows)))
 
     def value(self, w: Tensor) -> Tensor:
         return (self._evaluate(w)[2] / 2).T.contiguous()
@@ -132,11 +137,18 @@ class ReducedQuadraticMap(FixedPointMap):
 
     def _evaluate(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The forms applied to ŵ, (n+1, K+1, B), ½ vᵀv, (B,), and 2 q, (K, B)."""
-        augmented = torch.nn.functional.pad(w.T, (0, 0, 0, 1), value=1.0)
+        augmented = torch.nn.functional.pad(w.T + self._offset, (0, 0, 0, 1), value=1.0)
         applied = (self._forms * augmented).sum(2)
         quadratic = (applied * augmented.unsqueeze(1)).sum(0)
         half_norm = quadratic[-1]
         return applied, half_norm, quadratic[:-1] / half_norm
+
+
+@lru_cache(maxsize=16)
+def _pseudo_inverse(lift: Tensor) -> Tensor:
+    """R⁺, (n, d); kept for the lifts at hand, which are the same in every step."""
+    with torch.inference_mode(False), torch.no_grad():
+        return torch.linalg.pinv(lift.double()).to(lift.dtype)
 
 
 class _ValueAndSlope(torch.autograd.Function):
@@ -168,7 +180,10 @@ def _recorded_gradients(
     """The same gradients by autograd, which can be differentiated again."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        if not create_graph:
+        if create_graph:
+            # Aliases: v may itself depend on the operators, which is for autograd to follow, not for this node.
+            operators, v = operators.view_as(operators), v.view_as(v)
+        else:
             operators, v = operators.detach().requires_grad_(needed[0]), v.detach().requires_grad_(needed[1])
         outputs = _value_and_slope(operators, v, lift)
         wanted = [leaf for leaf, need in zip((operators, v), needed, strict=False) if need]
@@ -186,7 +201,7 @@ def _forms(operators: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A_k v, (K, d, B), vᵀv, (B,), and q, (K, B): the batch last, as it is faster so."""
     outputs, features, _ = operators.shape
     columns, norm = v.T.contiguous(), _squared_norm(v)
-    applied = (operators.reshape(-1, features) @ columns).view(outputs, features, -1)
+    applied = (operators.reshape(-1, features) @ columns).view(outputs, features, len(v))
     quadratic = (applied * columns).sum(1)
     return applied, norm, (quadratic + _floor(v.dtype) * operators[:, 0, :1]) / norm
 
