@@ -106,6 +106,11 @@ class QDEQClassifier(nn.Module):
         classifier.recipe = recipe
         return classifier
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Mask the gradients again: a copy or a pickle of a tensor leaves its hooks behind."""
+        super().__setstate__(state)
+        _train_only(self.weight, self.circuit, self.options.trainable)
+
     @property
     def weight(self) -> Tensor:
         """The circuit's weights θ, (P,)."""

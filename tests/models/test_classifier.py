@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -109,6 +110,18 @@ def test_training_the_random_layer_alone_leaves_the_block_without_gradient(image
     assert model.weight.grad is not None
     assert model.weight.grad[list(groups["random_layer"])].abs().max() > 0
     assert model.weight.grad[list(groups["block"])].abs().max() == 0
+
+
+def test_a_copy_trains_the_same_group_of_weights_and_is_stored_alike(images: torch.Tensor) -> None:
+    model = classifier({"trainable": "random_layer"}).train()
+    copied = copy.deepcopy(model)
+    for each in (model, copied):
+        each(images).square().sum().backward()
+    assert model.weight.grad is not None
+    assert (copied.weight.grad[list(model.circuit.weight_groups["block"])] == 0).all()
+    assert torch.allclose(copied.weight.grad, model.weight.grad)
+    assert copied.state_dict().keys() == classifier().state_dict().keys()
+    assert copied.tensors().keys() == classifier().tensors().keys()
 
 
 def test_an_unknown_group_of_weights_is_answered_with_the_nearest() -> None:
