@@ -22,6 +22,9 @@ def kinds_in(package: str, path: Iterable[str], base: type[Any]) -> dict[str, ty
         package: dotted name of the package.
         path: its `__path__`.
         base: the abstract class.
+
+    Raises:
+        TypeError: two classes claim one kind.
     """
     table: dict[str, type[Any]] = {}
     for name in sorted(module.name for module in pkgutil.iter_modules(path)):
@@ -29,8 +32,11 @@ def kinds_in(package: str, path: Iterable[str], base: type[Any]) -> dict[str, ty
         for item in vars(module).values():
             if isinstance(item, type) and issubclass(item, base) and item.__module__ == module.__name__:
                 kind = getattr(item, "kind", None)
-                if kind is not None:
-                    table[kind] = item
+                if kind is None:
+                    continue
+                if kind in table:
+                    raise TypeError(f"{item.__module__}.{item.__name__}: kind {kind!r} is taken by {table[kind]}")
+                table[kind] = item
     return table
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -47,20 +49,17 @@ def test_every_kind_is_a_final_recipe_that_refuses_unknown_keys() -> None:
         assert backend.__final__
 
 
-def test_a_new_kind_is_found_by_its_file_alone(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib
-
+def found_with(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, type]:
+    """The backends that are found when a file with one more stands beside the shipped ones."""
     from qdeq_qiskit.backends import kinds
 
-    folder = tmp_path / "extra"
-    folder.mkdir()
     (folder / "slow.py").write_text(
         "from typing import Literal, final\n"
         "from qdeq_qiskit.backends.kinds.exact import ExactBackend\n"
         "from qdeq_qiskit.backends.kinds._backend import Backend\n"
         "@final\n"
         "class SlowBackend(Backend):\n"
-        "    kind: Literal['slow'] = 'slow'\n"
+        f"    kind: Literal['{kind}'] = '{kind}'\n"
         "    exact = property(lambda self: True)\n"
         "    def layer(self, qnn, weight=None): return ExactBackend().layer(qnn, weight)\n"
         "    def default_solver(self): return ExactBackend().default_solver()\n"
@@ -68,10 +67,19 @@ def test_a_new_kind_is_found_by_its_file_alone(tmp_path: object, monkeypatch: py
     )
     monkeypatch.setattr(kinds, "__path__", [*kinds.__path__, str(folder)])
     try:
-        assert "slow" in kinds._backends()
+        return kinds._backends()
     finally:
         sys.modules.pop("qdeq_qiskit.backends.kinds.slow", None)
         importlib.invalidate_caches()
+
+
+def test_a_new_kind_is_found_by_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "slow" in found_with(tmp_path, "slow", monkeypatch)
+
+
+def test_a_file_that_claims_a_kind_which_is_taken_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match="SlowBackend: kind 'exact' is taken"):
+        found_with(tmp_path, "exact", monkeypatch)
 
 
 @pytest.mark.parametrize("engine", ["auto", "torch", "aer"])

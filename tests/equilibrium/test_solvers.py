@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from qdeq_qiskit.equilibrium import (
     make_solver,
     solve,
 )
+from qdeq_qiskit.equilibrium._options import kinds_in
 
 ACCELERATED = [Anderson(tolerance=1e-12), Broyden(tolerance=1e-12), Newton(tolerance=1e-12)]
 DAMPED = KrasnoselskiiMann(tolerance=1e-12, max_iterations=2000)
@@ -235,6 +237,19 @@ def test_every_solver_has_a_name_and_is_made_by_it() -> None:
     for kind, solver in SOLVERS.items():
         assert make_solver(kind) == solver()
         assert make_solver(kind, tolerance=1e-6).tolerance == 1e-6
+
+
+def test_two_files_cannot_claim_one_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "rival_solvers"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    for name in ("first", "second"):
+        (folder / f"{name}.py").write_text(
+            f"from qdeq_qiskit.equilibrium import Solver\nclass {name.title()}(Solver):\n    kind = 'same'\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TypeError, match=r"second\.Second: kind 'same' is taken by .*First"):
+        kinds_in("rival_solvers", [str(folder)], Solver)
 
 
 @pytest.mark.parametrize(

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
 from qdeq_qiskit.backends.kinds._backend import Backend
+from qdeq_qiskit.circuits._registry import recipe_kinds
 
 
 def _backends() -> dict[str, type[Backend]]:
     """The final backends of this folder's modules, in the order of the file names."""
-    found: dict[str, type[Backend]] = {}
-    for name in sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")):
-        module = importlib.import_module(f"{__name__}.{name}")
-        for member in vars(module).values():
-            if isinstance(member, type) and issubclass(member, Backend) and member.__module__ == module.__name__:
-                found[member.model_fields["kind"].default] = member
-    return found
+    return recipe_kinds(__name__, __path__, Backend)  # type: ignore[type-abstract]
 
 
 BACKENDS = _backends()
