@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,7 +69,7 @@ def load_splits(recipe: DataRecipe, *, data_dir: Path | None = None) -> ImageSpl
     train, valid = rest.divide(recipe.validation_fraction, seed=recipe.split_seed)
     if recipe.limit is not None:
         train, valid, test = (split.sample(recipe.limit, seed=recipe.split_seed) for split in (train, valid, test))
-    return ImageSplits(recipe.name, names, train, valid, test, raw.fingerprint)
+    return ImageSplits(recipe.name, names, train, valid, test)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,6 @@ class _Raw:
     class_names: tuple[str, ...]
     train: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray] | None = None
-    fingerprint: dict[str, str] = field(default_factory=dict)
 
 
 def _of_classes(pixels: np.ndarray, labels: np.ndarray, *, keep: tuple[int, ...]) -> Images:
@@ -106,7 +105,7 @@ def _idx(source: idx.IDXSource, class_names: tuple[str, ...]) -> Callable[[DataR
     def read(recipe: DataRecipe, data_dir: Path | None) -> _Raw:
         train = idx.read_split(source, "train", data_dir=data_dir)
         test = idx.read_split(source, "t10k", data_dir=data_dir)
-        return _Raw(class_names, train, test, dict(source.checksums))
+        return _Raw(class_names, train, test)
 
     return read
 

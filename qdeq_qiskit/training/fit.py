@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
-import resource
 import signal
 import sys
 import threading
@@ -31,6 +30,7 @@ from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.errors import DataError, RunError, SetupError
 from qdeq_qiskit.training.evaluation import Control, evaluate, logistic_regression
 from qdeq_qiskit.training.images import Images, ImageSplits
+from qdeq_qiskit.training.peak_memory import peak_memory_mb
 from qdeq_qiskit.training.progress import SeededEpochs, TrainingProgress
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
@@ -71,7 +71,7 @@ def fit(
         prepared = _prepare(recipe, data_dir)
         directory = RunDirectory.claim(out, name=name)
         try:
-            directory.begin(recipe, _origin(name, data_dir))
+            directory.begin(recipe, _origin(name, data_dir, prepared.splits))
             with _telling_how_to_continue(directory):
                 trained = _train(prepared, directory, console, checkpoint=None)
         except BaseException:
@@ -98,7 +98,7 @@ def resume(
         console: as for `fit`.
 
     Raises:
-        RunError: no run there, it is finished, its checkpoints are damaged, or `recipe` is another one.
+        RunError: no run there, it is finished, its checkpoints are damaged, or `recipe` or the data are others.
     """
     directory = RunDirectory.open(path)
     recorded = directory.recipe()
@@ -114,6 +114,7 @@ def resume(
         warnings.warn(f"{complaint}; continuing from {checkpoint}", stacklevel=2)
     with _threads(recipe.optimisation.threads):
         prepared = _prepare(recipe, data_dir or directory.data_dir())
+        _check_same_data(directory, prepared.splits)
         directory.reopen(recipe)
         with _telling_how_to_continue(directory):
             trained = _train(prepared, directory, console, checkpoint=checkpoint)
@@ -295,7 +296,7 @@ def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained) ->
             },
             "samples": {split: len(labels) for split, labels in prepared.labels.items()},
             "backend": classifier.backend.describe(),
-            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_memory_mb": peak_memory_mb(),
         }
     )
     write_report(directory, prepared.splits)
@@ -319,11 +320,25 @@ def _check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> 
             )
 
 
-def _origin(name: str, data_dir: Path | None) -> dict[str, Any]:
+def _check_same_data(directory: RunDirectory, splits: ImageSplits) -> None:
+    """A run goes on with the images that it was begun with, to the last bit."""
+    recorded = directory.origin().get("data")
+    if recorded is None:  # a run of an earlier version
+        return
+    differing = [split for split, digest in splits.fingerprint().items() if recorded.get(split) != digest]
+    if differing:
+        raise RunError(
+            f"{directory.path}: the run was begun with other data: the images or labels of {', '.join(differing)} "
+            f"differ from the SHA-256 in run.json; continue it with the {splits.name} files that it was begun with"
+        )
+
+
+def _origin(name: str, data_dir: Path | None, splits: ImageSplits) -> dict[str, Any]:
     packages = ("torch", "qiskit", "qiskit-machine-learning", "lightning", "numpy")
     return {
         "name": name,
         "data_dir": str(data_dir.expanduser().resolve()) if data_dir is not None else None,
+        "data": splits.fingerprint(),
         "begun": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "versions": {
             "qdeq_qiskit": __version__,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,6 +52,13 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def digest(self) -> str:
+        """SHA-256 of shape, pixels and labels, the same on every machine."""
+        content = hashlib.sha256(repr(self.pixels.shape).encode())
+        content.update(np.ascontiguousarray(self.pixels, dtype="<f4").data)
+        content.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return content.hexdigest()
+
     def take(self, rows: np.ndarray) -> Images:
         """The images of these rows, in this order."""
         return Images(self.pixels[rows], self.labels[rows], self.num_classes)
@@ -87,7 +95,6 @@ class ImageSplits:
         name: the data set's name.
         class_names: what each label stands for.
         train, valid, test: the three splits.
-        fingerprint: SHA-256 of each source file, by name; empty for a set that is bundled with a library.
     """
 
     name: str
@@ -95,7 +102,6 @@ class ImageSplits:
     train: Images
     valid: Images
     test: Images
-    fingerprint: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split in ("train", "valid", "test"):
@@ -103,3 +109,7 @@ class ImageSplits:
             missing = np.setdiff1d(np.arange(len(self.class_names)), images.labels)
             if len(missing):
                 raise DataError(f"{self.name}: the {split} split has no image of class {self.class_names[missing[0]]}")
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of each split's shape, pixels and labels, in their order: equal where training sees the same data."""
+        return {split: getattr(self, split).digest() for split in ("train", "valid", "test")}

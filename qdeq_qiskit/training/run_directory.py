@@ -113,7 +113,11 @@ class RunDirectory:
         return TrainingRecipe.load(self.path / _RECIPE)
 
     def origin(self) -> dict[str, Any]:
-        """Which recipe by name, which data folder, which versions."""
+        """Which recipe by name, which data folder, SHA-256 of the splits, which versions.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
         return self._json(_ORIGIN)
 
     def data_dir(self) -> Path | None:

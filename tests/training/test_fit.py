@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,25 @@ def test_more_epochs_continue_a_finished_run_as_if_it_had_been_asked_for_them(
 ) -> None:
     longer = tiny.model_copy(update={"optimisation": tiny.optimisation.model_copy(update={"epochs": 6})})
     assert_same_run(fit(longer, out=tmp_path / "longer"), resume(run.path, recipe=longer))
+
+
+@pytest.mark.usefixtures("without_report")
+def test_run_json_says_which_data_a_run_saw_and_other_data_do_not_continue_it(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = load_splits(run.recipe().data)
+    pixels = splits.test.pixels.copy()
+    pixels[3, 0, 0] += 0.25
+    altered = replace(splits, test=replace(splits.test, pixels=pixels))
+    recorded = run.origin()["data"]
+    (run.path / "result.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("qdeq_qiskit.training.fit.load_splits", lambda *_, **__: altered)
+        with pytest.raises(RunError, match="begun with other data: the images or labels of test differ"):
+            resume(run.path)
+    resume(run.path)
+    assert run.origin()["data"] == recorded
+    assert {split: len(digest) for split, digest in recorded.items()} == {"train": 64, "valid": 64, "test": 64}
 
 
 def test_resuming_a_finished_run_or_with_another_recipe_is_refused(run: RunDirectory, tiny: TrainingRecipe) -> None:

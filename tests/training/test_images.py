@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,19 @@ def test_a_split_without_some_class_is_refused() -> None:
     full, lacking = images([0, 1, 2]), images([0, 2])
     with pytest.raises(DataError, match="the valid split has no image of class b"):
         ImageSplits("toy", ("a", "b", "c"), full, lacking, full)
+
+
+def test_the_fingerprint_of_the_splits_is_that_of_their_pixels_labels_and_order() -> None:
+    first = ImageSplits("toy", ("a", "b"), *(images([0, 1, 0, 1]) for _ in range(3)))
+    again = ImageSplits("toy", ("a", "b"), *(images([0, 1, 0, 1]) for _ in range(3)))
+    assert first.fingerprint() == again.fingerprint()
+    test = first.test
+    altered = [
+        test.take(np.array([1, 0, 2, 3])),
+        replace(test, labels=np.array([0, 1, 1, 1])),
+        replace(test, pixels=test.pixels * np.float32(1 + 1e-6) + np.float32(1e-6)),
+        replace(test, pixels=test.pixels.reshape(4, 1, -1)),
+    ]
+    for part in altered:
+        other = replace(first, test=part).fingerprint()
+        assert {split for split in other if other[split] != first.fingerprint()[split]} == {"test"}
