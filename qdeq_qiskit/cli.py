@@ -202,6 +202,9 @@ def _summary(result: dict[str, Any]) -> Table:
         row("equilibria found", f"{result['converged_fraction']:.2%} of {test['samples']:,} test images")
         row("median relative residual", f"{result['median_residual']:.1e}")
         row("solver iterations per image", f"{result['mean_iterations']:.1f}")
+    else:
+        row("median relative residual", "–")
+        row("layers", f"{result['mean_iterations']:.0f}")
     row("steps", f"{result['steps']:,} in {result['seconds']:.1f} s ({result['ms_per_step']:.2f} ms a step)")
     row("best epoch", f"{result['best_epoch']} of {result['epochs']}")
     row("seed", str(result["seed"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,9 @@ def test_another_exact_engine_agrees_with_the_runs_own(run: Path) -> None:
     compared = json.loads((run / "evaluations" / "aer-40.json").read_text())["compared"]
     assert compared["same_prediction"] == 1
     assert compared["median_displacement"] < 1e-4
+    assert (compared["branch_changes"], compared["not_compared"]) == (0, 0)
+    assert "branch changes" in result.stdout
+    assert "not compared" in result.stdout
 
 
 def test_a_sampled_backend_is_compared_with_the_exact_one_on_a_few_images(run: Path) -> None:
@@ -100,6 +104,17 @@ def test_a_sampled_backend_is_compared_with_the_exact_one_on_a_few_images(run: P
     assert sampled["shots"] == 4096 * sampled["circuits"] > 0
     # One evaluation's standard error is at most 1/sqrt(4096) a readout; averaging only helps.
     assert 0 < compared["median_displacement"] < 3 * 2 / 64
+    assert "branch_changes" not in compared, "below the noise, roots cannot be told apart"
+
+
+def test_direct_mode_shows_a_dash_where_an_equilibrium_has_a_residual() -> None:
+    fitted = qdeq("fit", "tiny.yaml", "--set", "model.mode=direct", "--set", "model.layers=3", "--out", "direct")
+    assert fitted.exit_code == 0, fitted.output
+    assert re.search(r"median relative residual +│ +– ", fitted.stdout)
+    evaluated = qdeq("evaluate", "direct")
+    assert evaluated.exit_code == 0, evaluated.output
+    assert re.search(r"median residual +│ +– ", evaluated.stdout)
+    assert "nan" not in fitted.stdout + evaluated.stdout
 
 
 def test_a_report_is_written_anew(run: Path) -> None:

@@ -23,6 +23,9 @@ from qdeq_qiskit.training.fit import setting_up
 from qdeq_qiskit.training.run_directory import RunDirectory
 
 SAMPLES_ON_A_SAMPLED_BACKEND = 48
+# A relative residual of τ leaves w within about ‖(I − J)⁻¹‖ τ ‖w‖ of the root. Two such errors, with an inverse of up
+# to 50, stay within this many τ ‖w‖; two roots further apart are taken for different ones.
+BRANCH_TOLERANCES = 100
 
 
 @dataclass(frozen=True)
@@ -33,22 +36,46 @@ class Comparison:
         outcomes: evaluations by what the backend says of itself; the training's first.
         total: how many test samples there are.
         path: where the figures were written.
+        tolerance: relative residual that both solvers sought, the larger one of the two; None where a backend is
+            sampled, or no equilibrium was sought, so that roots cannot be told apart.
     """
 
     outcomes: dict[str, Evaluation]
     total: int
     path: Path
+    tolerance: float | None = None
 
     def figures(self) -> dict[str, Any]:
-        """All figures, and how far the other backend's equilibria are from the training's."""
+        """All figures, and how far the other backend's equilibria are from the training's.
+
+        With a tolerance, residuals come first: only samples that converged on both are matched, the others are
+        `not_compared`. Two roots of a sample that are further apart than `BRANCH_TOLERANCES` tolerances, relative to
+        the larger one, are a change of branch, which no displacement describes: `branch_changes` counts them, and the
+        displacement is the median of the matched samples that stayed on their branch. Without a tolerance it is the
+        median of all samples.
+        """
         first, *others = self.outcomes.values()
         figures: dict[str, Any] = {name: outcome.metrics() for name, outcome in self.outcomes.items()}
         for other in others:
             figures["compared"] = {
                 "same_prediction": float((first.predicted == other.predicted).mean()),
-                "median_displacement": float(np.median(np.linalg.norm(first.state - other.state, axis=1))),
+                **self._displacement(first, other),
             }
         return figures
+
+    def _displacement(self, first: Evaluation, other: Evaluation) -> dict[str, Any]:
+        distance = np.linalg.norm(first.state - other.state, axis=1)
+        if self.tolerance is None:
+            return {"median_displacement": float(np.median(distance))}
+        matched = first.converged & other.converged
+        size = np.maximum(np.linalg.norm(first.state, axis=1), np.linalg.norm(other.state, axis=1))
+        changed = matched & (distance > BRANCH_TOLERANCES * self.tolerance * size)
+        stayed = distance[matched & ~changed]
+        return {
+            "median_displacement": float(np.median(stayed)) if len(stayed) else None,
+            "branch_changes": int(changed.sum()),
+            "not_compared": int((~matched).sum()),
+        }
 
     def table(self) -> Table:
         """The figures as a table."""
@@ -60,13 +87,18 @@ class Comparison:
         metrics = [outcome.metrics() for outcome in self.outcomes.values()]
         for name, form in _ROWS.items():
             values = [entry[name] for entry in metrics]
-            if any(values):
+            if name not in _SPENT or any(values):
                 table.add_row(name.replace("_", " "), *("–" if v is None else form.format(v) for v in values))
         compared = self.figures().get("compared")
         if compared:
             blank = [""] * (len(self.outcomes) - 1)
             table.add_row("same prediction", *blank, f"{compared['same_prediction']:.1%}")
-            table.add_row("displacement of w*, median", *blank, f"{compared['median_displacement']:.1e}")
+            displacement = compared["median_displacement"]
+            shown = "–" if displacement is None else f"{displacement:.1e}"
+            table.add_row("displacement of w*, median", *blank, shown)
+            for name in ("branch_changes", "not_compared"):
+                if name in compared:
+                    table.add_row(name.replace("_", " "), *blank, f"{compared[name]:,}")
         return table
 
 
@@ -109,7 +141,7 @@ def evaluate_run(
     name = "own" if backend is None else Path(backend).stem
     folder = directory.path / "evaluations"
     folder.mkdir(exist_ok=True)
-    comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json")
+    comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json", _tolerance(classifiers))
     write_atomically(comparison.path, json.dumps(comparison.figures(), indent=2) + "\n")
     return comparison
 
@@ -130,6 +162,14 @@ def _classifiers(directory: RunDirectory, backend: str | None) -> list[QDEQClass
         return [other]
 
 
+def _tolerance(classifiers: list[QDEQClassifier]) -> float | None:
+    """What the solvers sought, where all of them sought an equilibrium, on exact backends."""
+    if any(each.equilibrium.mode != "implicit" or not each.backend.exact for each in classifiers):
+        return None
+    return max(each.equilibrium.solver.tolerance for each in classifiers)
+
+
+_SPENT = ("circuits", "shots")
 _ROWS = {
     "accuracy": "{:.1%}",
     "macro_f1": "{:.3f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, final
 
@@ -72,10 +73,12 @@ class TrainingProgress(Callback):
         self._next = now + REFRESH_SECONDS
         assert isinstance(pl_module, ClassifierTask)
         figures = pl_module.tally.latest()
+        # In direct mode and while warming up there is none.
+        residual = "–" if math.isnan(figures["residual"]) else f"{figures['residual']:.0e}"
         self._progress.update(
             self._task,
             completed=trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches)),
-            figures=f"loss {figures['loss']:.3f}  acc {figures['accuracy']:.3f}  residual {figures['residual']:.0e}  "
+            figures=f"loss {figures['loss']:.3f}  acc {figures['accuracy']:.3f}  residual {residual}  "
             f"iterations {figures['iterations']:.1f}{self._validated}",
         )
 

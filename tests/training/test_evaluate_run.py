@@ -1,0 +1,69 @@
+"""Two backends side by side: which samples are matched, and what counts as another root."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from qdeq_qiskit.training.evaluate_run import Comparison
+from qdeq_qiskit.training.evaluation import Evaluation
+
+
+def evaluation(state: list[float], converged: list[bool]) -> Evaluation:
+    count = len(state)
+    return Evaluation(
+        labels=np.arange(count) % 2,
+        probabilities=np.tile([0.9, 0.1], (count, 1)),
+        state=np.array(state)[:, None] * [[0.6, 0.8]],  # of norm |state|
+        residual=np.full(count, 1e-5),
+        iterations=np.ones(count),
+        evaluations=np.ones(count),
+        converged=np.array(converged),
+        radius=np.zeros(0),
+        trace=np.zeros((0, 0)),
+        circuits=7,
+        shots=0,
+        seconds=0.5,
+    )
+
+
+# Sample by sample: the same root, just within 1%, just beyond it, another root, not converged on one of the two.
+FIRST = evaluation([1.0, 0.5, 0.5, 0.5, 0.5, 0.5], [True, True, True, True, True, False])
+SECOND = evaluation([1.0, 0.4951, 0.4949, -0.5, 0.2, 0.5], [True, True, True, True, False, True])
+
+
+def comparison(second: Evaluation = SECOND, tolerance: float | None = 1e-4) -> Comparison:
+    return Comparison({"first": FIRST, "second": second}, 6, Path("nowhere"), tolerance)
+
+
+def test_only_samples_that_converged_on_both_are_matched_and_other_roots_are_counted_apart() -> None:
+    compared = comparison().figures()["compared"]
+    assert compared["not_compared"] == 2
+    assert compared["branch_changes"] == 2
+    assert compared["median_displacement"] == pytest.approx((0 + 0.0049) / 2)
+
+
+def test_a_looser_tolerance_takes_more_distant_roots_for_one() -> None:
+    assert comparison(tolerance=2e-4).figures()["compared"]["branch_changes"] == 1
+
+
+def test_without_a_common_root_there_is_no_displacement_and_the_table_shows_a_dash() -> None:
+    nowhere = comparison(replace(SECOND, converged=np.zeros(6, dtype=bool)))
+    assert nowhere.figures()["compared"]["median_displacement"] is None
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(nowhere.table())
+    lines = {line.split("│")[1].strip(): line for line in console.export_text().splitlines() if line.count("│") > 2}
+    assert "–" in lines["displacement of w*, median"]
+    assert lines["not compared"].split("│")[-2].strip() == "6"
+    assert lines["branch changes"].split("│")[-2].strip() == "0"
+
+
+def test_where_roots_cannot_be_told_apart_all_samples_are_compared_by_distance_alone() -> None:
+    compared = comparison(tolerance=None).figures()["compared"]
+    assert set(compared) == {"same_prediction", "median_displacement"}
+    assert compared["median_displacement"] == pytest.approx((0.0049 + 0.0051) / 2)
