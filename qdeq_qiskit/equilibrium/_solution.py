@@ -74,9 +74,10 @@ class Solution:
         counts = ", ".join(f"{count} {reason.name.lower()}" for reason, count in self.reason_counts().items())
         if not samples:
             return f"Solution({self.mode}, no samples)"
+        residual = float(self.relative_residual.nanmedian())
+        measured = "" if residual != residual else f"median relative residual {residual:.1e}, "
         return (
-            f"Solution({self.mode}, solver {self.solver}, adjoint {self.adjoint}, {samples} samples: {counts}; median "
-            f"relative residual {float(self.relative_residual.median()):.1e}, "
+            f"Solution({self.mode}, solver {self.solver}, adjoint {self.adjoint}, {samples} samples: {counts}; {measured}"
             f"{float(self.iterations.double().mean()):.1f} iterations on average, "
             f"{self.circuits} circuits, {self.shots} shots)"
         )
