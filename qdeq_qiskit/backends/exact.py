@@ -167,7 +167,7 @@ def _num_columns(qnn: QNNCircuit, parts: Factorisation) -> int:
 
 
 def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
-    shifts = sum(4 if operation.name.startswith("cr") else 2 for operation in parts.prefix.slots)
+    shifts = sum(operation.num_shifts for operation in parts.prefix.slots)
     angle_cost = MapCost(readout.num_bases, shifts * readout.num_bases)
     if parts.kind == "product":
         encoder = BlochEncoder(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)

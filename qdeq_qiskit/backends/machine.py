@@ -60,7 +60,7 @@ class Machine:
         pass_manager: PassManager | None,
         seed: int | None,
     ) -> None:
-        self.rules = [_CONTROLLED_ROTATION if slot.name.startswith("cr") else _ROTATION for slot in program.slots]
+        self.rules = [_CONTROLLED_ROTATION if slot.num_shifts == 4 else _ROTATION for slot in program.slots]
         circuit = slot_circuit(program)
         if pass_manager is not None:
             circuit = pass_manager.run(circuit)
@@ -97,7 +97,7 @@ class Machine:
         for row, (column, slot, shift, weight) in enumerate(shifts):
             moves[row + 1, slot] = shift
             weights[row, column] = weight
-        values = self.run((angles.unsqueeze(1) + moves).flatten(0, 1)).view(len(angles), len(moves), -1)
+        values = self.run((angles.unsqueeze(1) + moves).flatten(0, 1)).unflatten(0, (len(angles), len(moves)))
         return values[:, 0], torch.einsum("brk,rs->bks", values[:, 1:], weights)
 
     def _reseed(self) -> None:

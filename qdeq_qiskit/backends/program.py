@@ -69,6 +69,13 @@ class Operation:
     slot: int | None = None
     matrix: np.ndarray | None = field(default=None, compare=False)
 
+    @property
+    def num_shifts(self) -> int:
+        """How many shifted circuits give the derivative by its angle: two a difference of generator eigenvalues."""
+        if self.slot is None:
+            return 0
+        return 4 if self.name in _CONTROLLED_ROTATIONS else 2
+
 
 @dataclass(frozen=True)
 class AngleMap:
@@ -196,12 +203,22 @@ def _torch_function(expression: ParameterExpression, parameters: tuple[Parameter
     own = sorted(expression.parameters, key=lambda parameter: parameters.index(parameter))
     index = [parameters.index(parameter) for parameter in own]
     symbols = [parameter.sympify() for parameter in own]
-    function = sympy.lambdify(symbols, expression.sympify(), modules=[_TORCH_NAMES])
-    return lambda values: function(*(values[..., i] for i in index))
+    # sympy writes sign(p) with branches, which a batch cannot take.
+    formula = expression.sympify().replace(sympy.sign, sympy.Function("sign_of"))
+    function = sympy.lambdify(symbols, formula, modules=[_TORCH_NAMES])
+
+    def angle(values: Tensor) -> Tensor:
+        result = function(*(values[..., i] for i in index))
+        # What does not depend on its parameters after all, such as 0·p, comes out as a number.
+        return result if isinstance(result, Tensor) else values.new_full(values.shape[:-1], float(result))
+
+    return angle
 
 
 _TORCH_NAMES = {
-    **{name: getattr(torch, name) for name in ("sin", "cos", "tan", "exp", "log", "asin", "acos", "atan", "sign")},
+    **{name: getattr(torch, name) for name in ("sin", "cos", "tan", "exp", "log", "asin", "acos", "atan")},
     "Abs": torch.abs,
+    "sign_of": torch.sign,
+    "conjugate": lambda value: value,  # parameters are real
     "pi": float(np.pi),
 }

@@ -110,3 +110,36 @@ def test_blocks_in_order_are_the_whole_program(width):
     for wire in range(5):
         seen = [id(operation) for operation in cut if wire in operation.wires]
         assert seen == [id(operation) for operation in program.operations if wire in operation.wires]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        (lambda p: 0 * p, lambda p: 0.0),
+        (lambda p: p - p, lambda p: 0.0),
+        (lambda p: p - p + 0.7, lambda p: 0.7),
+        (lambda p: p**0, lambda p: 1.0),
+        (lambda p: p.sign(), np.sign),
+        (lambda p: p.sign().sign() * 0.3, lambda p: 0.3 * np.sign(p)),
+        (lambda p: 2 * p.conjugate(), lambda p: 2 * p),
+        (lambda p: (p * p).conjugate() - p.abs(), lambda p: p * p - abs(p)),
+    ],
+)
+def test_expressions_that_are_constant_or_conjugated_are_angles_like_others(expression, expected):
+    p, q = Parameter("p"), Parameter("q")
+    circuit = QuantumCircuit(1)
+    circuit.rx(expression(p), 0)
+    circuit.ry(p * q, 0)
+    angles = program_of(circuit, [p, q]).angle_map.compile()
+    values = np.array([[[0.4, 1.0], [-0.3, 2.0]]])
+    right = np.stack([np.vectorize(expected, otypes=[float])(values[..., 0]), values.prod(-1)], axis=-1)
+    assert np.allclose(angles(torch.as_tensor(values)).numpy(), right, rtol=0, atol=1e-15)
+    assert np.allclose(angles(torch.as_tensor(values[0, 0])).numpy(), right[0, 0], rtol=0, atol=1e-15)
+    jacobian = torch.func.jacrev(angles)(torch.as_tensor(values[0, 0]))
+    assert jacobian.shape == (2, 2)
+
+
+def test_a_derivative_takes_two_shifts_or_four_for_a_controlled_rotation():
+    circuit, parameters = every_gate_circuit()
+    shifts = {(operation.name, operation.num_shifts) for operation in program_of(circuit, parameters).operations}
+    assert {("rx", 2), ("rzx", 2), ("crx", 4), ("cry", 4), ("crz", 4), ("cx", 0)} <= shifts
