@@ -90,8 +90,12 @@ class SampledLayer(nn.Module, Bindable):
         return self._machine.rows_run * self.num_bases
 
     def forward(self, features: Tensor) -> Tensor:
-        """q(v), (B, K), of features, (B, d)."""
-        return self.value(features, self.weight)
+        """q(v), (B, K), of features, (B, d).
+
+        Raises:
+            ValueError: features of another number than the circuit takes.
+        """
+        return self.value(self._checked(features), self.weight)
 
     def bind(self, x: Tensor, lift: Tensor) -> FixedPointMap:
         """The map w ↦ q(R w + x); see `Bindable`.
@@ -99,9 +103,7 @@ class SampledLayer(nn.Module, Bindable):
         Raises:
             ValueError: features of another number than the circuit takes.
         """
-        if x.ndim != 2 or x.shape[1] != self.qnn.num_features:
-            raise ValueError(f"features have shape {tuple(x.shape)}; this circuit takes (B, {self.qnn.num_features})")
-        return SampledMap(self, x, self.weight, lift)
+        return SampledMap(self, self._checked(x), self.weight, lift)
 
     def cost(self, num_directions: int) -> MapCost:
         """What one sample costs, its Jacobian being wanted along so many directions."""
@@ -110,11 +112,17 @@ class SampledLayer(nn.Module, Bindable):
         )
         return MapCost(self.num_bases, rows * self.num_bases, self.shots or 0)
 
-    def value(self, v: Tensor, weight: Tensor) -> Tensor:
-        """q(v; θ), (B, K); differentiable once."""
+    def value(self, v: Tensor, weight: Tensor, measured: Tensor | None = None) -> Tensor:
+        """q(v; θ), (B, K); differentiable once.
+
+        Args:
+            v: (B, d).
+            weight: θ, (P,).
+            measured: q as it was measured there already, (B, K), to be given a gradient; None to measure now.
+        """
         if torch.is_grad_enabled() and (v.requires_grad or weight.requires_grad):
-            return _Measured.apply(v, weight, self)
-        return self._machine.run(self._angles(v.detach(), weight.detach())).to(v)
+            return _Measured.apply(v, weight, self, measured)
+        return self._machine.run(self._angles(v.detach(), weight.detach())).to(v) if measured is None else measured
 
     def value_and_jacobian(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """q, (B, K), and its derivatives along the columns of `directions`, (d, m): (B, K, m); nothing is recorded."""
@@ -156,6 +164,14 @@ class SampledLayer(nn.Module, Bindable):
             None if of_weight_gradient is None else of_weight_gradient.to(weight),
         )
 
+    def _checked(self, features: Tensor) -> Tensor:
+        """Features of the right shape, in floating point."""
+        if features.ndim != 2 or features.shape[1] != self.qnn.num_features:
+            raise ValueError(
+                f"features have shape {tuple(features.shape)}; this circuit takes (B, {self.qnn.num_features})"
+            )
+        return features if features.is_floating_point() else features.to(torch.get_default_dtype())
+
     def _angles(self, v: Tensor, weight: Tensor) -> Tensor:
         """The angles of all slots, (B, G), double precision, on the CPU."""
         inputs = self._inputs(v.double().cpu())
@@ -172,7 +188,7 @@ class SampledLayer(nn.Module, Bindable):
         values = self._machine.run(self._angles(rows, weight)).to(v)
         value = values[: len(v)]
         squares = points.square().sum(-1, keepdim=True)
-        forms = squares * values[len(v) :].view(*points.shape[:3], -1)
+        forms = squares * values[len(v) :].unflatten(0, points.shape[:3])
         slope = (forms[0] - forms[1]) / (2 * steps.unsqueeze(-1))  # (B, m, K)
         jacobian = slope.mT - 2 * value.unsqueeze(-1) * (v @ directions).unsqueeze(1)
         # At v = 0, which encodes as the first basis state, the derivative is taken as zero.
@@ -197,7 +213,9 @@ class SampledLayer(nn.Module, Bindable):
 class SampledMap(FixedPointMap):
     """w ↦ q(R w + x), measured anew at every evaluation.
 
-    Its Jacobian is measured too, and is a constant to autograd.
+    Its Jacobian is measured too, together with the value, and is a constant to autograd. The value is not: a gradient
+    through a Newton step is therefore the implicit one where the iteration has converged, and not further from the
+    fixed point. That gradient is measured when it is asked for, with all its shifts, once for each recorded value.
 
     Args:
         layer: what measures.
@@ -231,7 +249,9 @@ class SampledMap(FixedPointMap):
         return self._layer.value(torch.addmm(self._x, w, self._lift.T), self._weight)
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        return self._layer.value_and_jacobian(torch.addmm(self._x, w, self._lift.T), self._weight, self._lift)
+        v = torch.addmm(self._x, w, self._lift.T)
+        measured, jacobian = self._layer.value_and_jacobian(v, self._weight, self._lift)
+        return self._layer.value(v, self._weight, measured), jacobian
 
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
@@ -242,18 +262,17 @@ class _Measured(torch.autograd.Function):
     """A measured value; its gradient is measured when it is asked for."""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, weight: Tensor, layer: SampledLayer) -> Tensor:
+    def forward(ctx: Any, v: Tensor, weight: Tensor, layer: SampledLayer, measured: Tensor | None) -> Tensor:
         ctx.layer = layer
         ctx.save_for_backward(v, weight)
-        with torch.no_grad():
-            return layer.value(v, weight)
+        return layer.value(v, weight) if measured is None else measured.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         v, weight = ctx.saved_tensors
-        of_v, of_weight, _ = ctx.needs_input_grad
-        return (*ctx.layer.vjp(v, weight, cotangent, of_v=of_v, of_weight=of_weight), None)
+        of_v, of_weight = ctx.needs_input_grad[:2]
+        return (*ctx.layer.vjp(v, weight, cotangent, of_v=of_v, of_weight=of_weight), None, None)
 
 
 def _slots_with(program: GateProgram, parameters: Sequence[Parameter]) -> list[int]:

@@ -17,7 +17,7 @@ from qiskit_aer import AerSimulator
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.sampled import SampledLayer, sampled_solver
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
-from qdeq_qiskit.equilibrium import Equilibrium, Newton, nearest_lift
+from qdeq_qiskit.equilibrium import Equilibrium, ImplicitAdjoint, Newton, Unrolled, nearest_lift
 
 
 def angle_model() -> QNNCircuit:
@@ -226,3 +226,41 @@ def test_wrong_shapes_are_refused() -> None:
     layer = SampledLayer(tangled_model(), StatevectorEstimator(), shots=None)
     with pytest.raises(ValueError, match=r"\(2, 4\); this circuit takes \(B, 3\)"):
         layer.bind(torch.zeros(2, 4), torch.zeros(4, 2))
+    with pytest.raises(ValueError, match=r"\(2, 4\); this circuit takes \(B, 3\)"):
+        layer(torch.zeros(2, 4))
+
+
+def test_a_batch_without_samples_has_no_values_and_costs_nothing() -> None:
+    for model in (amplitude_model(), tangled_model()):
+        layer = SampledLayer(model, StatevectorEstimator(), shots=None)
+        d, n = model.num_features, model.num_outputs
+        bound = layer.bind(torch.zeros(0, d), nearest_lift(d, n))
+        assert [tensor.shape for tensor in bound.value_and_jacobian(torch.zeros(0, n))] == [(0, n), (0, n, n)]
+        (gradient,) = torch.autograd.grad(layer(torch.zeros(0, d)).sum(), layer.weight)
+        assert torch.equal(gradient, torch.zeros_like(layer.weight))
+        assert layer.circuits_run == 0
+
+
+def test_whole_numbers_are_taken_as_floating_point_ones() -> None:
+    layer = SampledLayer(tangled_model(), StatevectorEstimator(), shots=None)
+    ones = torch.ones(1, 3, dtype=torch.int64)
+    assert torch.equal(layer(ones), layer(ones.float()))
+
+
+@pytest.mark.parametrize("make", [amplitude_model, tangled_model])
+def test_a_gradient_through_newtons_iterations_is_the_implicit_one_where_they_converge(
+    make: Callable[[], QNNCircuit],
+) -> None:
+    exact, sampled = exact_twins(make(), noisy_encoder=False)
+    d, n = exact.qnn.num_features, exact.qnn.num_outputs
+    lift = nearest_lift(d, n).double()
+    x = torch.randn(1, d, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    results = []
+    for layer, adjoint in ((exact, ImplicitAdjoint()), (sampled, Unrolled())):
+        leaf = x.clone().requires_grad_()
+        solution = Equilibrium(layer, lift=lift, solver=Newton(tolerance=1e-11), adjoint=adjoint)(leaf)
+        assert solution.converged.all()
+        results.append(torch.autograd.grad((solution.value * torch.arange(1, n + 1)).sum(), [leaf, layer.weight]))
+    for expected, found in zip(*results, strict=True):
+        assert expected.abs().max() > 1e-2
+        assert torch.allclose(found, expected, rtol=0, atol=1e-5)
