@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from operator import is_
@@ -90,7 +91,9 @@ class HeisenbergEstimator(BaseEstimatorV2):
 
     def values(self, evaluator: CircuitEvaluator, rows: Floats, observables: Sequence[Observable]) -> Floats:
         """⟨O_k⟩ for all of the rows of parameter values, (B, P), and all observables: (K, B)."""
-        with torch.no_grad():
+        if not len(rows) or not observables:
+            return np.zeros((len(observables), len(rows)))
+        with _kept_tensors():
             values = evaluator.values(self._tensor(rows), self._readout(observables))
         return values.double().cpu().numpy()
 
@@ -98,7 +101,7 @@ class HeisenbergEstimator(BaseEstimatorV2):
         self, evaluator: CircuitEvaluator, rows: Floats, observables: Sequence[Observable], wanted: frozenset[int]
     ) -> Floats:
         """∂⟨O_k⟩/∂p for the same, (K, B, P); parameters with indices that are not `wanted` may have zeros."""
-        with torch.no_grad():
+        with _kept_tensors():
             jacobian = evaluator.jacobian(self._tensor(rows), self._readout(observables), wanted)
         return jacobian.double().cpu().numpy()
 
@@ -123,7 +126,8 @@ class HeisenbergEstimator(BaseEstimatorV2):
         return results
 
     def _make(self, circuit: QuantumCircuit, inputs: frozenset[int]) -> CircuitEvaluator:
-        return evaluator_of(circuit, inputs, engine=self.engine, device=self.device, precision=self.precision)
+        with _kept_tensors():
+            return evaluator_of(circuit, inputs, engine=self.engine, device=self.device, precision=self.precision)
 
     def _readout(self, observables: Sequence[Observable]) -> Readout:
         return self._readouts.get(tuple(observables), lambda: readout_of(observables))
@@ -229,7 +233,9 @@ class HeisenbergGradient(BaseEstimatorGradient):
         gradients = pairs.evaluate(lambda rows, observables: self._jacobian(circuit, rows, observables, wanted))
         if len(lists) == 1:
             (key,) = lists
-            return gradients[:, indexer(columns[key])], [{"parameters": lists[key]}] * len(rows)
+            chosen = gradients[:, indexer(columns[key])]
+            # A view of the kept Jacobian cannot be written to; what is handed out is the caller's.
+            return chosen if chosen.flags.writeable else chosen.copy(), [{"parameters": lists[key]}] * len(rows)
         metadata = [{"parameters": lists[id(some)]} for some in parameters]
         return [row[columns[id(some)]] for row, some in zip(gradients, parameters, strict=True)], metadata
 
@@ -288,6 +294,13 @@ class _Jacobian:
         """Whether it is what is asked for now; every known circuit has evaluators of its own."""
         same = evaluator is self.evaluator and wanted <= self.wanted and observables == self.observables
         return same and np.array_equal(rows, self.rows)
+
+
+@contextmanager
+def _kept_tensors() -> Iterator[None]:
+    """Nothing is recorded, and tensors that are kept serve outside of inference mode too."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def _all_the_same(entries: Sequence[object]) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterVectorElement
+from qiskit.circuit import AnnotatedOperation, ControlledGate, Gate, Instruction, ParameterVectorElement
 
 from qdeq_qiskit.backends.heisenberg import CircuitEvaluator, FactoredCircuit
 from qdeq_qiskit.backends.recent import Recent
@@ -50,7 +50,7 @@ class KnownCircuits:
     def _of(self, circuit: QuantumCircuit) -> _KnownCircuit:
         """Found by comparison, which takes microseconds: a circuit changed in place is another, an equal one is not."""
         for place, known in enumerate(self._known):
-            if known.circuit == circuit:
+            if known.is_of(circuit):
                 self._known.insert(0, self._known.pop(place))
                 return known
         self._known.insert(0, _KnownCircuit(circuit.copy()))
@@ -65,6 +65,7 @@ class _KnownCircuit:
     circuit: QuantumCircuit
     inputs: frozenset[int] = frozenset()
     vectors: dict[str, list[int]] = field(default_factory=dict)
+    matrices: list[bytes] = field(default_factory=list)
     evaluators: Recent[CircuitEvaluator] = field(default_factory=lambda: Recent(16))
     warned: bool = False
 
@@ -75,6 +76,11 @@ class _KnownCircuit:
                 vectors[parameter.vector.name].append(index)
         self.vectors = dict(vectors)
         self.inputs = frozenset(vectors.get(_INPUT_VECTOR, ()))
+        self.matrices = list(_matrices(self.circuit))
+
+    def is_of(self, circuit: QuantumCircuit) -> bool:
+        """Whether it is this circuit; Qiskit's comparison overlooks small differences of matrices."""
+        return self.circuit == circuit and (not self.matrices or self.matrices == list(_matrices(circuit)))
 
     def evaluator(self, varying: frozenset[int], make: Maker) -> CircuitEvaluator:
         """The first one, from more inputs to fewer, for which the circuit factors; else the last."""
@@ -93,8 +99,24 @@ class _KnownCircuit:
 
 
 def _varying(rows: NDArray[np.float64]) -> frozenset[int]:
-    """The columns that are not constant; one that is NaN throughout is."""
+    """The columns that are not constant; one that is NaN throughout is, and so is every column without rows."""
+    if not len(rows):
+        return frozenset()
     varying = (rows != rows[0]).any(axis=0)
     if np.isnan(rows[0]).any():
         varying &= ~np.isnan(rows).all(axis=0)
     return frozenset(np.flatnonzero(varying).tolist())
+
+
+def _matrices(circuit: QuantumCircuit) -> Iterator[bytes]:
+    """The matrices of its gates that are given by one, also of gates within gates."""
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if isinstance(operation, AnnotatedOperation):
+            operation = operation.base_op
+        for parameter in operation.params:
+            if isinstance(parameter, np.ndarray):
+                yield parameter.tobytes()
+        # A wrapped circuit has its gates in its definition; gates of types of their own are told by their parameters.
+        if type(operation) in (Instruction, Gate, ControlledGate) and operation.definition is not None:
+            yield from _matrices(operation.definition)

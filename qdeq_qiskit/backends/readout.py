@@ -56,7 +56,8 @@ class Readout:
         """The diagonals in the real precision and on the device of a complex tensor."""
         key = (like.device, like.dtype)
         if key not in self._in_precision:
-            self._in_precision[key] = self._signs.to(like.device, like.real.dtype)
+            with torch.inference_mode(False):  # what is kept must serve outside of inference mode too
+                self._in_precision[key] = self._signs.to(like.device, like.real.dtype)
         return self._in_precision[key]
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
-from qiskit.circuit.library import real_amplitudes, zz_feature_map
+from qiskit.circuit.library import UnitaryGate, real_amplitudes, zz_feature_map
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit_machine_learning.connectors import TorchConnector
@@ -22,6 +22,9 @@ from qiskit_machine_learning.gradients import ParamShiftEstimatorGradient
 from qiskit_machine_learning.neural_networks import EstimatorQNN
 
 from qdeq_qiskit.backends.estimator import HeisenbergEstimator, HeisenbergGradient
+from qdeq_qiskit.backends.exact import ExactLayer
+from qdeq_qiskit.backends.maps.product import _trace_matrix, pauli_coefficients
+from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.circuits import (
     QNNCircuit,
     amplitude_angles,
@@ -364,12 +367,22 @@ def test_a_jacobian_asked_for_again_is_not_computed_again(monkeypatch: pytest.Mo
     assert len(computed) == 2
 
 
-def test_a_returned_gradient_cannot_be_written_to_since_it_may_be_returned_again() -> None:
+def test_a_returned_gradient_may_be_written_to_and_is_returned_unchanged_again() -> None:
+    a = ParameterVector("a", 2)
     circuit = QuantumCircuit(1)
-    circuit.rx(Parameter("a"), 0)
-    result = HeisenbergGradient(HeisenbergEstimator()).run([circuit], [SparsePauliOp("Z")], [[0.3]]).result()
-    with pytest.raises(ValueError, match="read-only"):
-        result.gradients[0][0] = 1.0
+    circuit.rx(a[0], 0)
+    circuit.ry(a[1], 0)
+    gradient = HeisenbergGradient(HeisenbergEstimator())
+    for parameters in ([a[0]], list(a), None):
+        results = [
+            gradient.run([circuit], [SparsePauliOp("Z")], [[0.3, 0.2]], parameters=[parameters]).result().gradients
+            for _ in range(2)
+        ]
+        before = np.array(results[1][0])
+        results[0][0][0] = 7.0
+        again = gradient.run([circuit], [SparsePauliOp("Z")], [[0.3, 0.2]], parameters=[parameters]).result()
+        assert np.array_equal(again.gradients[0], before)
+        assert np.array_equal(results[1][0], before)
 
 
 def test_gradients_of_chosen_parameters_of_several_circuits_come_back_in_order() -> None:
@@ -583,3 +596,101 @@ def aer_estimates(model: QNNCircuit, inputs: np.ndarray, weights: np.ndarray) ->
     ]
     results = EstimatorV2(options={"default_precision": 0.0}).run(pubs).result()
     return np.stack([result.data.evs for result in results])
+
+
+def with_matrix(matrix: np.ndarray, a: ParameterVector, *, wrapped: bool) -> QuantumCircuit:
+    circuit = QuantumCircuit(1)
+    circuit.ry(a[0], 0)
+    inner = QuantumCircuit(1, name="inner")
+    inner.append(UnitaryGate(matrix), [0])
+    if wrapped:
+        circuit.append(inner.to_gate(), [0])
+    else:
+        circuit.compose(inner, inplace=True)
+    circuit.rx(a[1], 0)
+    return circuit
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_matrix_that_changes_a_little_is_another_circuit(wrapped: bool) -> None:
+    a, observable, values = ParameterVector("a", 2), SparsePauliOp("Z"), np.array([[0.7, 0.2], [0.3, 0.2]])
+    estimator = HeisenbergEstimator()
+    results = []
+    for angle in (0.4, 0.4 + 3e-6):
+        half = angle / 2
+        matrix = np.array([[np.cos(half), -np.sin(half)], [np.sin(half), np.cos(half)]])
+        circuit = with_matrix(matrix, a, wrapped=wrapped)
+        found = estimator.run([(circuit, observable, values)]).result()[0].data.evs
+        right = [Statevector(circuit.assign_parameters(row)).expectation_value(observable).real for row in values]
+        assert np.abs(found - right).max() < 1e-12
+        results.append(found)
+    assert np.abs(results[1] - results[0]).max() > 1e-7
+
+
+def test_equal_matrices_are_the_same_circuit() -> None:
+    estimator, a = HeisenbergEstimator(), ParameterVector("a", 2)
+    circuits = [with_matrix(np.eye(2), a, wrapped=wrapped) for wrapped in (False, False, True, True)]
+    evaluators = [estimator.evaluator(circuit, np.array([[0.1, 0.2], [0.3, 0.2]])) for circuit in circuits]
+    assert evaluators[0] is evaluators[1]
+    assert evaluators[2] is evaluators[3]
+
+
+@pytest.mark.parametrize("make", [angle_model, expression_model])
+def test_a_pub_without_rows_has_an_empty_result(make: Callable[[], QNNCircuit]) -> None:
+    model = make()
+    num_parameters = model.num_inputs + model.num_weights
+    circuit, (observable, *_) = model.circuit, model.observables
+    estimator = HeisenbergEstimator()
+    pubs = [
+        (circuit, observable, np.zeros((0, num_parameters))),
+        (circuit, [[observable], [observable]], np.zeros((0, num_parameters))),
+        (circuit, observable, np.ones((3, num_parameters))),
+    ]
+    for some in (pubs, pubs[:1]):
+        ours, stock = (each.run(some).result() for each in (estimator, StatevectorEstimator()))
+        for found, expected in zip(ours, stock, strict=True):
+            assert found.data.evs.shape == expected.data.evs.shape == found.data.stds.shape
+            assert np.allclose(found.data.evs, expected.data.evs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [angle_model, amplitude_model, reuploading_model])
+def test_what_was_evaluated_in_inference_mode_serves_outside_of_it(make: Callable[[], QNNCircuit]) -> None:
+    model = make()
+    inputs, weights = random_arguments(model, 3)
+    qnn, expected = heisenberg_qnn(model), heisenberg_qnn(model).backward(inputs, weights)
+    _trace_matrix.cache_clear()
+    with torch.inference_mode():
+        qnn.forward(inputs, weights)
+        within = qnn.backward(inputs, weights)
+    other = weights + 0.1
+    qnn.forward(inputs, other)
+    qnn.backward(inputs, other)
+    layer = ExactLayer(model, precision="double")
+    layer.bind(torch.ones(1, model.num_features).double(), torch.zeros(model.num_features, 0).double())
+    (gradient,) = torch.autograd.grad(layer(torch.ones(1, model.num_features).double()).sum(), layer.weight)
+    assert gradient.isfinite().all()
+    for found, right in zip(within, expected, strict=True):
+        assert np.allclose(found, right, rtol=0, atol=1e-12)
+
+
+def test_a_layer_first_evaluated_in_inference_mode_is_trained_afterwards() -> None:
+    layer = ExactLayer(angle_model(), precision="double")
+    features = torch.ones(1, 16, dtype=torch.float64)
+    _trace_matrix.cache_clear()
+    with torch.inference_mode():
+        before = layer(features)
+    after = layer(features)
+    assert torch.allclose(before, after, rtol=0, atol=1e-12)
+    assert torch.autograd.grad(after.sum(), layer.weight)[0].abs().max() > 1e-3
+
+
+def test_operators_are_differentiated_after_others_were_built_in_inference_mode() -> None:
+    readout = Readout([SparsePauliOp("ZI"), SparsePauliOp("IZ")])
+    columns = torch.eye(4, dtype=torch.complex64)
+    _trace_matrix.cache_clear()
+    with torch.inference_mode():
+        pauli_coefficients(readout.hermitian_operators(columns))
+    columns.requires_grad_()
+    coefficients = pauli_coefficients(readout.hermitian_operators(columns))
+    (gradient,) = torch.autograd.grad(coefficients.square().sum(), columns)
+    assert gradient.abs().max() > 1e-3

@@ -176,7 +176,8 @@ def _trace_matrix(wires: int, dtype: torch.dtype, device: torch.device) -> Tenso
     matrix = np.eye(1, dtype=complex)
     for _ in range(wires):
         matrix = np.kron(matrix, single)
-    return torch.as_tensor(matrix, dtype=dtype, device=device)
+    with torch.inference_mode(False):  # it is kept, and must serve outside of inference mode too
+        return torch.as_tensor(matrix, dtype=dtype, device=device)
 
 
 def _contract(coefficients: Tensor, bloch: Tensor) -> Tensor:
