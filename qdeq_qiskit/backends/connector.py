@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast, final
+from typing import Any, final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,7 +28,8 @@ class QNNConnector(TorchConnector, Bindable):
     differentiable to every order. With every other network and estimator it does what `TorchConnector` does, except
     that a Jacobian is computed once for all vector-Jacobian products that are taken with it; a second derivative, or a
     gradient with respect to an input of a network without `input_gradients`, is an error (stock: silently missing).
-    Both ways the output has the dtype of the input (stock: always single precision), and any leading axes.
+    Both ways the output has the dtype of the input (stock: always single precision; torch's default for inputs that
+    are no floating-point numbers), and any leading axes.
 
     The estimator may be exchanged at any time (`network.estimator = ...`; mind the network's gradient, which has its
     own).
@@ -49,13 +50,13 @@ class QNNConnector(TorchConnector, Bindable):
         if input_data is None or self.sparse or self.neural_network.num_inputs == 0:
             return super().forward(input_data)
         _check_width(self, input_data)
-        flat = input_data.reshape(-1, input_data.shape[-1])
+        flat = _floating(input_data).flatten(0, -2) if input_data.ndim > 1 else _floating(input_data).unsqueeze(0)
         network = _exact_network(self)
         if network is None:
             out = _evaluated(flat, self.weight, self.neural_network)
         else:
             layer = _exact_layer(self, network, flat)
-            out = layer(flat.to(layer.dtype)).to(flat.dtype)
+            out = layer(flat.to(layer.dtype), self.weight).to(flat.dtype)
         return out.reshape(*input_data.shape[:-1], *out.shape[1:])
 
     def bind(self, x: Tensor, lift: Tensor) -> FixedPointMap:
@@ -78,10 +79,11 @@ def connector_map(connector: TorchConnector, x: Tensor, lift: Tensor) -> FixedPo
         ValueError: features of another number than the network's inputs, or a network whose output is no vector.
     """
     _check_width(connector, x)
+    x = _floating(x)
     network = _exact_network(connector)
     if network is not None:
         layer = _exact_layer(connector, network, x)
-        return layer.bind(x.to(layer.dtype), lift.to(layer.dtype))
+        return layer.bind(x.to(layer.dtype), lift.to(layer.dtype), connector.weight)
     if connector.sparse or len(connector.neural_network.output_shape) != 1:
         raise ValueError("a fixed point needs a network with a dense vector of outputs")
     return ConnectorMap(connector.neural_network, x, connector.weight, lift)
@@ -90,7 +92,9 @@ def connector_map(connector: TorchConnector, x: Tensor, lift: Tensor) -> FixedPo
 class ConnectorMap(FixedPointMap):
     """w ↦ q(R w + x) for a network that is evaluated by its own `forward` and `backward`.
 
-    One Jacobian costs one `backward` call, whatever is taken from it. It is a constant to autograd.
+    One Jacobian costs one `backward` call, whatever is taken from it. It is a constant to autograd. The value that
+    comes with it is not: a gradient through a Newton step is therefore the implicit one where the iteration has
+    converged, and not further from the fixed point; it costs no further calls.
 
     Args:
         network: the network.
@@ -125,10 +129,14 @@ class ConnectorMap(FixedPointMap):
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         v = self._v(w)
-        return _evaluated(v.detach(), self._weight.detach(), self._network), self._of_v(v) @ self._lift
+        jacobians = _jacobians(v, self._weight, self._network)
+        assert jacobians[0] is not None
+        return _evaluated(v, self._weight, self._network, jacobians), jacobians[0] @ self._lift
 
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
-        return self._of_v(self._v(w))
+        of_v = _jacobians(self._v(w), self._weight, self._network)[0]
+        assert of_v is not None
+        return of_v
 
     def vjp(self, w: Tensor, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         of_x, of_weight = (tensor.requires_grad for tensor in self.inputs)
@@ -143,13 +151,9 @@ class ConnectorMap(FixedPointMap):
     def _v(self, w: Tensor) -> Tensor:
         return torch.addmm(self._x, w, self._lift.T)
 
-    def _of_v(self, v: Tensor) -> Tensor:
-        of_v = _jacobians(v, self._weight, self._network)[0]
-        assert of_v is not None
-        return of_v
 
-
-# The exact layers of each connector; they share its weight, which a connector's own attribute would register twice.
+# The exact layers of each connector, evaluated at its weights of the moment: load_state_dict(assign=True) and
+# torch.func.functional_call put others in their place.
 _LayerKey = tuple[EstimatorQNN, str, torch.device, torch.dtype]
 _exact_layers: WeakKeyDictionary[TorchConnector, dict[_LayerKey, ExactLayer]] = WeakKeyDictionary()
 
@@ -165,13 +169,15 @@ def _exact_layer(connector: TorchConnector, network: EstimatorQNN, features: Ten
     dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
     key = (network, network.estimator.engine, features.device, dtype)
     if key not in layers:
-        layers[key] = ExactLayer(
-            _circuit_of(network),
-            engine=network.estimator.engine,
-            device=features.device,
-            precision="double" if dtype == torch.float64 else "single",
-            weight=cast(nn.Parameter, connector.weight),
-        )
+        with torch.inference_mode(False):  # it is kept, and must serve outside of inference mode too
+            layers[key] = ExactLayer(
+                _circuit_of(network),
+                engine=network.estimator.engine,
+                device=features.device,
+                precision="double" if dtype == torch.float64 else "single",
+                # Never used; left to itself, the layer would draw its own from torch's generator.
+                weight=nn.Parameter(torch.zeros(network.num_weights), requires_grad=False),
+            )
     return layers[key]
 
 
@@ -191,19 +197,27 @@ def _check_width(connector: TorchConnector, features: Tensor) -> None:
         )
 
 
+def _floating(features: Tensor) -> Tensor:
+    return features if features.is_floating_point() else features.to(torch.get_default_dtype())
+
+
 class _Evaluated(torch.autograd.Function):
     """The network's forward, with one backward of the network for all vector-Jacobian products."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, network: NeuralNetwork) -> Tensor:
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, network: NeuralNetwork, jacobians: _Jacobians | None
+    ) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.network = network
-        ctx.jacobians = None
+        ctx.jacobians = jacobians
+        if not len(features):
+            return features.new_zeros(0, *network.output_shape)
         out = _dense(network.forward(_numpy(features), _numpy(weight)))
         return torch.as_tensor(out, dtype=features.dtype, device=features.device)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         features, weight = ctx.saved_tensors
         of_features, of_weight = ctx.needs_input_grad[:2]
         if ctx.jacobians is None:
@@ -214,7 +228,7 @@ class _Evaluated(torch.autograd.Function):
             # Asked to be differentiable again, which they are not: better an error then than a gradient of zero.
             left = None if left is None else _Final.apply(left, features, weight)
             right = None if right is None else _Final.apply(right, features, weight)
-        return left, right, None
+        return left, right, None, None
 
 
 class _Final(torch.autograd.Function):
@@ -232,20 +246,26 @@ class _Final(torch.autograd.Function):
         )
 
 
-def _evaluated(features: Tensor, weight: Tensor, network: NeuralNetwork) -> Tensor:
-    out: Tensor = _Evaluated.apply(features, weight, network)
+def _evaluated(features: Tensor, weight: Tensor, network: NeuralNetwork, jacobians: _Jacobians | None = None) -> Tensor:
+    """The network's outputs, (B, K...); `jacobians` are the network's there, if they are known already."""
+    out: Tensor = _Evaluated.apply(features, weight, network, jacobians)
     return out
 
 
-def _jacobians(
-    features: Tensor, weight: Tensor, network: NeuralNetwork, *, of_features: bool = True
-) -> tuple[Tensor | None, Tensor | None]:
+_Jacobians = tuple[Tensor | None, Tensor | None]
+"""∂q/∂features, (B, K..., d), and ∂q/∂θ, (B, K..., P)."""
+
+
+def _jacobians(features: Tensor, weight: Tensor, network: NeuralNetwork, *, of_features: bool = True) -> _Jacobians:
     """∂q/∂features, (B, K..., d), and ∂q/∂θ, (B, K..., P), from one `backward` of the network."""
     if of_features and not network.input_gradients:
         raise RuntimeError(
             "a gradient with respect to the network's inputs is needed, but the network was made without "
             "input_gradients=True"
         )
+    if not len(features):
+        outputs = network.output_shape
+        return features.new_zeros(0, *outputs, features.shape[1]), weight.new_zeros(0, *outputs, len(weight))
     of_inputs, of_weight = network.backward(_numpy(features), _numpy(weight))
     return (
         None if of_inputs is None else torch.as_tensor(_dense(of_inputs)).to(features),
@@ -281,13 +301,18 @@ def _circuit_of(network: EstimatorQNN) -> QNNCircuit:
     return QNNCircuit(network.circuit, network.input_params or (), network.weight_params or (), observables)
 
 
+# Translating a circuit takes longer than what asks for the number.
+_shifts: WeakKeyDictionary[EstimatorQNN, int] = WeakKeyDictionary()
+
+
 def _cost_of(network: NeuralNetwork) -> MapCost:
     """What one sample costs: every observable is a PUB of its own, every gate occurrence is shifted."""
     if not isinstance(network, EstimatorQNN):
         return MapCost(circuits_per_value=1)
+    if network not in _shifts:
+        program = program_of(network.circuit, [*(network.input_params or ()), *(network.weight_params or ())])
+        _shifts[network] = sum(slot.num_shifts for slot in program.slots)
     outputs = len(network.observables)
-    slots = program_of(network.circuit, [*(network.input_params or ()), *(network.weight_params or ())]).slots
-    shifts = sum(4 if slot.name.startswith("cr") else 2 for slot in slots)
     precision = network.default_precision
     shots = math.ceil(1 / precision**2) if precision else 0
-    return MapCost(outputs, outputs * shifts, shots)
+    return MapCost(outputs, outputs * _shifts[network], shots)

@@ -16,10 +16,15 @@ from qiskit_machine_learning.connectors import TorchConnector
 from qiskit_machine_learning.gradients import ParamShiftEstimatorGradient
 from qiskit_machine_learning.neural_networks import EstimatorQNN, SamplerQNN
 
+import qdeq_qiskit.backends.connector as connector_module
+from qdeq_qiskit.backends.amplitude import AmplitudeAngles
 from qdeq_qiskit.backends.connector import QNNConnector, connector_map
 from qdeq_qiskit.backends.estimator import HeisenbergEstimator, HeisenbergGradient
+from qdeq_qiskit.backends.exact import ExactLayer
+from qdeq_qiskit.backends.maps.product import _trace_matrix
+from qdeq_qiskit.backends.program import program_of
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
-from qdeq_qiskit.equilibrium import Equilibrium, Newton, ReducedJacobianPenalty, nearest_lift
+from qdeq_qiskit.equilibrium import Equilibrium, ImplicitAdjoint, Newton, ReducedJacobianPenalty, Unrolled, nearest_lift
 
 
 def small_model() -> QNNCircuit:
@@ -369,3 +374,139 @@ def test_on_a_gpu_it_gives_what_it_gives_on_the_cpu() -> None:
     for found, right in zip(gradients(connector, v.cuda()), expected, strict=True):
         assert found.is_cuda
         assert torch.allclose(found.cpu(), right, rtol=0, atol=1e-6)
+
+
+def weight_gradient(layer: torch.nn.Module, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    solution = Equilibrium(layer, lift=nearest_lift(x.shape[1], 4).double(), solver=Newton(tolerance=1e-10))(x)
+    assert solution.converged.all()
+    (gradient,) = torch.autograd.grad((solution.value * torch.tensor([1.0, -0.5, 0.3, 2.0])).sum(), weight)
+    return gradient
+
+
+@pytest.mark.parametrize("called_before", [False, True])
+def test_within_another_module_in_an_equilibrium_the_weights_have_the_exact_layers_gradient(
+    called_before: bool,
+) -> None:
+    model = QNNCircuit.compose(amplitude_encoder(4, 16), qdeq_ansatz(4), z_readout(4), num_amplitudes=16)
+    _, weight = drawn(model, 1)
+    connector = QNNConnector(exact_network(model), weight).double()
+    layer = torch.nn.Sequential(AmplitudeAngles(16).double(), connector)
+    x = torch.randn(3, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    if called_before:
+        layer(x)
+    exact = ExactLayer(model, precision="double", weight=torch.nn.Parameter(connector.weight.detach().clone()))
+    expected = weight_gradient(exact, exact.weight, x)
+    assert expected.abs().max() > 1e-2
+    assert torch.allclose(weight_gradient(layer, connector.weight, x), expected, rtol=0, atol=1e-8)
+
+
+def test_weights_put_in_the_place_of_others_are_those_that_count() -> None:
+    model = small_model()
+    v, weight = drawn(model, 2)
+    connector = QNNConnector(exact_network(model), weight).double()
+    connector(v)
+    other = (connector.weight.detach() + 0.5).requires_grad_()
+    expected = QNNConnector(exact_network(model), other.detach()).double()
+    expected.weight.data.copy_(other.detach())
+    right = expected(v)
+    found = torch.func.functional_call(connector, {"weight": other}, (v,))
+    assert torch.allclose(found, right, rtol=0, atol=1e-12)
+    (gradient,) = torch.autograd.grad(found.sum(), other)
+    assert torch.allclose(gradient, torch.autograd.grad(right.sum(), expected.weight)[0], rtol=0, atol=1e-12)
+    connector.load_state_dict(expected.state_dict(), assign=True)
+    found = connector(v)
+    assert torch.allclose(found, right, rtol=0, atol=1e-12)
+    assert torch.autograd.grad(found.sum(), connector.weight)[0].abs().max() > 1e-3
+
+
+def test_evaluating_draws_nothing_from_torchs_generator() -> None:
+    model = small_model()
+    connector = QNNConnector(exact_network(model))
+    torch.manual_seed(5)
+    connector(torch.zeros(1, 4))
+    drawn_after = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn_after, torch.rand(1))
+
+
+def test_a_gradient_through_the_iterations_is_right_whatever_the_estimator() -> None:
+    model = small_model()
+    x, weight = drawn(model, 3)
+    lift = nearest_lift(4, 2).double()
+    connector = QNNConnector(stock_network(model), weight).double()
+    exact = QNNConnector(exact_network(model), weight).double()
+    found, expected = (
+        torch.autograd.grad(Equilibrium(layer, lift=lift, solver=solver, adjoint=adjoint)(leaf).value.sum(), both)
+        for layer, adjoint in ((connector, Unrolled()), (exact, ImplicitAdjoint()))
+        for solver in [Newton(tolerance=1e-12)]
+        for leaf in [x.clone().requires_grad_()]
+        for both in [[leaf, layer.weight]]
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert other.abs().max() > 1e-2
+        assert torch.allclose(one, other, rtol=0, atol=1e-6)
+
+
+def test_the_value_that_comes_with_a_jacobian_is_differentiated_by_the_jacobian_at_hand() -> None:
+    model = small_model()
+    v, weight = drawn(model, 3)
+    connector = QNNConnector(counting(model), weight)
+    value, _ = connector.bind(v, nearest_lift(4, 2).double()).value_and_jacobian(torch.zeros(3, 2).double())
+    torch.autograd.grad(value.sum(), connector.weight)
+    assert connector.neural_network.calls == {"forward": 1, "backward": 1}
+
+
+@pytest.mark.parametrize("network", [exact_network, stock_network])
+def test_whole_numbers_are_taken_as_floating_point_ones(network: Callable[[QNNCircuit], EstimatorQNN]) -> None:
+    model = small_model()
+    _, weight = drawn(model, 1)
+    connector = QNNConnector(network(model), weight)
+    ones = torch.ones(2, 4, dtype=torch.int64)
+    out = connector(ones)
+    assert out.dtype == torch.get_default_dtype()
+    assert torch.equal(out, connector(ones.float()))
+    bound = connector.bind(ones, nearest_lift(4, 2))
+    assert torch.allclose(bound.value(torch.zeros(2, 2)), out, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [QNNConnector, TorchConnector])
+@pytest.mark.parametrize("network", [exact_network, stock_network])
+def test_a_batch_without_samples_has_no_values_and_weight_gradients_of_zero(
+    kind: type[TorchConnector], network: Callable[[QNNCircuit], EstimatorQNN]
+) -> None:
+    model = small_model()
+    _, weight = drawn(model, 1)
+    connector = kind(network(model), weight)
+    bound = connector_map(connector, torch.zeros(0, 4), nearest_lift(4, 2))
+    w = torch.zeros(0, 2)
+    assert [tensor.shape for tensor in bound.value_and_jacobian(w)] == [(0, 2), (0, 2, 2)]
+    outs = [bound.value(w)]
+    if kind is QNNConnector:
+        assert connector(torch.zeros(3, 0, 4)).shape == (3, 0, 2)
+        outs.append(connector(torch.zeros(0, 4)))
+    for out in outs:
+        (gradient,) = torch.autograd.grad(out.sum(), connector.weight)
+        assert torch.equal(gradient, torch.zeros(4))
+
+
+def test_the_circuit_is_read_once_for_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model()
+    bound = QNNConnector(stock_network(model)).bind(torch.zeros(1, 4), nearest_lift(4, 2))
+    reads = []
+    monkeypatch.setattr(connector_module, "program_of", lambda *args: reads.append(1) or program_of(*args))
+    assert bound.cost == bound.cost == bound.frozen().cost
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize("kind", [QNNConnector, TorchConnector])
+def test_what_was_evaluated_in_inference_mode_is_trained_afterwards(kind: type[TorchConnector]) -> None:
+    model = QNNCircuit.compose(angle_encoder(4, ryzxy_gates(4)), qdeq_ansatz(4), z_readout(4))
+    x, weight = drawn(model, 2, torch.float32)
+    connector = kind(exact_network(model), weight)
+    _trace_matrix.cache_clear()
+    with torch.inference_mode():
+        before = connector(x)
+    out = connector(x.requires_grad_())
+    assert torch.allclose(out, before, rtol=0, atol=1e-6)
+    for gradient in torch.autograd.grad(out.square().sum(), [connector.weight, x]):
+        assert gradient.abs().max() > 1e-3
