@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -75,10 +76,10 @@ class Solution:
         if not samples:
             return f"Solution({self.mode}, no samples)"
         residual = float(self.relative_residual.nanmedian())
-        measured = "" if residual != residual else f"median relative residual {residual:.1e}, "
+        measured = "" if math.isnan(residual) else f"; median relative residual {residual:.1e}"
         return (
-            f"Solution({self.mode}, solver {self.solver}, adjoint {self.adjoint}, {samples} samples: {counts}; {measured}"
-            f"{float(self.iterations.double().mean()):.1f} iterations on average, "
+            f"Solution({self.mode}, solver {self.solver}, adjoint {self.adjoint}, {samples} samples: {counts}{measured}"
+            f", {float(self.iterations.double().mean()):.1f} iterations on average, "
             f"{self.circuits} circuits, {self.shots} shots)"
         )
 
