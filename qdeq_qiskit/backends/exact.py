@@ -44,6 +44,7 @@ class ExactLayer(nn.Module, Bindable):
         readout: the observables.
 
     Raises:
+        TypeError: a bare circuit.
         ValueError: an unknown engine or precision, a weight of another shape, or a GPU that is not there.
         ImportError: the Aer engine without Aer.
     """
@@ -58,6 +59,11 @@ class ExactLayer(nn.Module, Bindable):
         weight: nn.Parameter | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(qnn, QNNCircuit):
+            raise TypeError(
+                f"ExactLayer takes a QNNCircuit, which says what is input, weight and observable, not a "
+                f"{type(qnn).__name__}; wrap it: QNNCircuit(circuit, inputs, weights, observables)"
+            )
         self.qnn = qnn
         circuit = qnn.circuit
         self.parts = factorise(circuit, qnn.input_parameters, qnn.weight_parameters)

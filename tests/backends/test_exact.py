@@ -24,7 +24,7 @@ from qdeq_qiskit.circuits import (
     qdeq_ansatz,
     z_readout,
 )
-from qdeq_qiskit.equilibrium import MapCost, nearest_lift
+from qdeq_qiskit.equilibrium import Equilibrium, MapCost, Reason, nearest_lift
 
 PAULIS = [SparsePauliOp(["XYZ", "ZII"], [0.5, -1.0]), SparsePauliOp("IYX"), SparsePauliOp(["III", "ZZX"], [0.2, 2.0])]
 
@@ -380,3 +380,17 @@ def test_a_layer_evaluated_in_inference_mode_trains_afterwards(name):
     layer.weight.requires_grad_(False)
     layer(leaf).sum().backward()  # through the operators that inference mode and no_grad have kept
     assert torch.isfinite(leaf.grad).all()
+
+
+def test_a_bare_circuit_is_refused_with_what_to_do():
+    with pytest.raises(TypeError, match="wrap it: QNNCircuit"):
+        ExactLayer(QuantumCircuit(2))
+
+
+@pytest.mark.parametrize("features", [torch.full((2, 16), torch.nan), torch.zeros(0, 16)])
+def test_a_batch_without_any_finite_sample_has_a_defined_solution(features):
+    equilibrium = Equilibrium(ExactLayer(amplitude_qnn()), lift=nearest_lift(16, 4), on_failure="record")
+    solution = equilibrium(features)
+    assert solution.value.shape == (len(features), 4)
+    assert not solution.converged.any()
+    assert (solution.reason == int(Reason.NOT_FINITE)).all()
