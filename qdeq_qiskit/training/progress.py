@@ -16,6 +16,7 @@ from qdeq_qiskit.training.batches import Batches, epoch_seed
 from qdeq_qiskit.training.task import ClassifierTask
 
 REFRESH_SECONDS = 0.25
+WIDE = 135  # columns that hold every figure
 
 
 @final
@@ -34,30 +35,32 @@ class SeededEpochs(Callback):
 
 @final
 class TrainingProgress(Callback):
-    """One line for the whole run: epochs, time left, loss, accuracy, residual, iterations.
+    """One line for the whole run: epochs, time left, loss, accuracies, residual, iterations.
 
-    Figures are fetched four times a second at most, never once a step, since fetching them waits for the device.
+    Figures are fetched four times a second at most, never once a step, since fetching them waits for the device. The
+    last ones are those of the last epoch, whole. A narrow terminal has fewer figures, never less of epoch and time.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress: Progress | None = None
         self._next = 0.0
-        self._validated = ""
+        self._room = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the line."""
-        self._progress = Progress(
+        wide = self._console.width >= WIDE
+        left = (TimeRemainingColumn(), TextColumn("left"))
+        columns = (
             TextColumn("[bold]epoch"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if wide else 8),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            refresh_per_second=1 / REFRESH_SECONDS,
+            *((TimeElapsedColumn(), *left) if wide else left),
         )
+        around = len(f"epoch {trainer.max_epochs}/{trainer.max_epochs}   0:00:00 left")
+        self._room = self._console.width - around - (24 + len(" 0:00:00") if wide else 8)
+        self._progress = Progress(*columns, console=self._console, refresh_per_second=1 / REFRESH_SECONDS)
         self._task = self._progress.add_task(
             "train", total=trainer.max_epochs, completed=trainer.current_epoch, figures=""
         )
@@ -72,27 +75,30 @@ class TrainingProgress(Callback):
             return
         self._next = now + REFRESH_SECONDS
         assert isinstance(pl_module, ClassifierTask)
-        figures = pl_module.tally.latest()
-        # In direct mode and while warming up there is none.
-        residual = "–" if math.isnan(figures["residual"]) else f"{figures['residual']:.0e}"
+        history = pl_module.history
+        valid = history[-1]["valid_accuracy"] if history else None
         self._progress.update(
             self._task,
             completed=trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches)),
-            figures=f"loss {figures['loss']:.3f}  acc {figures['accuracy']:.3f}  residual {residual}  "
-            f"iterations {figures['iterations']:.1f}{self._validated}",
+            figures=_figures(pl_module.tally.latest(), valid, self._room),
         )
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the validation accuracy for the line."""
-        assert isinstance(pl_module, ClassifierTask)
-        if pl_module.history:
-            self._validated = f"  valid {pl_module.history[-1]['valid_accuracy']:.3f}"
-
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Complete the line."""
-        if self._progress is not None:
-            self._progress.update(self._task, completed=trainer.current_epoch)
+        """Complete the line with the last epoch's figures; say so if epochs are left over."""
+        assert isinstance(pl_module, ClassifierTask)
+        history, early = pl_module.history, False
+        if self._progress is not None and history:
+            row, done = history[-1], len(history)
+            early = done < (trainer.max_epochs or done)
+            trained = {name: row[f"train_{name}"] for name in ("loss", "accuracy", "residual", "iterations")}
+            figures = _figures(trained, row["valid_accuracy"], self._room)
+            self._progress.update(self._task, completed=done, total=done, figures=figures)
         self._stop()
+        if early:
+            self._console.print(
+                f"stopped early, after {len(history)} of {trainer.max_epochs} epochs: the validation loss fell no more",
+                highlight=False,
+            )
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Give the terminal back."""
@@ -102,3 +108,19 @@ class TrainingProgress(Callback):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def _figures(trained: dict[str, float], valid: float | None, room: int) -> str:
+    """As many figures as there is room for, the most telling ones first."""
+    # In direct mode and while warming up there is no residual.
+    residual = "–" if math.isnan(trained["residual"]) else f"{trained['residual']:.0e}"
+    parts = [
+        f"loss {trained['loss']:.3f}",
+        f"train acc {trained['accuracy']:.3f}",
+        *([] if valid is None else [f"valid acc {valid:.3f}"]),
+        f"residual {residual}",
+        f"iterations {trained['iterations']:.1f}",
+    ]
+    while len("  ".join(parts)) > room and len(parts) > 1:
+        parts.pop()
+    return "  ".join(parts)
