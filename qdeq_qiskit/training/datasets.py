@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from qdeq_qiskit.training import idx
+from qdeq_qiskit.training.errors import DataError
 from qdeq_qiskit.training.images import Images, ImageSplits
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -65,11 +66,25 @@ def load_splits(recipe: DataRecipe, *, data_dir: Path | None = None) -> ImageSpl
     if raw.test is not None:
         test = _of_classes(*raw.test, keep=keep)
     else:
-        rest, test = rest.divide(recipe.test_fraction, seed=recipe.split_seed)
-    train, valid = rest.divide(recipe.validation_fraction, seed=recipe.split_seed)
+        rest, test = _divided(rest, recipe, "test_fraction")
+    train, valid = _divided(rest, recipe, "validation_fraction")
     if recipe.limit is not None:
+        if recipe.limit < len(names):
+            raise DataError(
+                f"data.limit is {recipe.limit}; every split needs an image of each of the {len(names)} classes, "
+                f"so expected at least {len(names)}"
+            )
         train, valid, test = (split.sample(recipe.limit, seed=recipe.split_seed) for split in (train, valid, test))
     return ImageSplits(recipe.name, names, train, valid, test)
+
+
+def _divided(images: Images, recipe: DataRecipe, key: str) -> tuple[Images, Images]:
+    """Images in two parts, the second with the fraction that the recipe has under a key."""
+    fraction = getattr(recipe, key)
+    try:
+        return images.divide(fraction, seed=recipe.split_seed)
+    except DataError as error:
+        raise DataError(f"data.{key} is {fraction}: {error}") from None
 
 
 @dataclass(frozen=True)

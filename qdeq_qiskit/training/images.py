@@ -64,8 +64,17 @@ class Images:
         return Images(self.pixels[rows], self.labels[rows], self.num_classes)
 
     def sample(self, count: int, *, seed: int) -> Images:
-        """`count` images with the classes in their proportions, the same for the same seed; all if there are fewer."""
-        return self if count >= len(self) else self.divide(count, seed=seed)[1]
+        """`count` images, the same for the same seed; all if there are fewer.
+
+        The classes stand in their proportions, unless the sample or the rest is too small for one image of each.
+        """
+        if count >= len(self):
+            return self
+        try:
+            return self.divide(count, seed=seed)[1]
+        except DataError:
+            rows = np.random.default_rng(seed).choice(len(self), size=count, replace=False)
+            return self.take(np.sort(rows))
 
     def divide(self, size: int | float, *, seed: int) -> tuple[Images, Images]:
         """Two parts with the classes in the same proportions; the second has `size` images, or that fraction of them.
@@ -79,10 +88,11 @@ class Images:
             first, second = train_test_split(
                 np.arange(len(self)), test_size=size, stratify=self.labels, random_state=seed
             )
-        except ValueError as error:
+        except ValueError:
             counts = np.bincount(self.labels, minlength=self.num_classes).tolist()
             raise DataError(
-                f"{len(self)} images ({counts} per class) cannot be split with {size} in the second part: {error}"
+                f"{len(self)} images ({counts} per class) cannot be split with {size} in the second part: "
+                "both parts need an image of every class"
             ) from None
         return self.take(np.sort(first)), self.take(np.sort(second))
 

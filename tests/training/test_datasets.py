@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from qdeq_qiskit.training import DataRecipe, load_splits
+from qdeq_qiskit.training import DataError, DataRecipe, load_splits
 
 needs_mnist = pytest.mark.skipif(
     not os.environ.get("QDEQ_DATA_DIR"),
@@ -71,3 +71,16 @@ def test_mnist4_has_the_papers_test_set_and_a_stratified_fifth_for_validation() 
 def test_fashion_mnist_names_its_classes() -> None:
     splits = load_splits(DataRecipe(name="fashion_mnist", classes=(0, 9), limit=20))
     assert splits.class_names == ("t-shirt", "ankle boot")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"limit": 2}, r"^data\.limit is 2; .* expected at least 10$"),
+        ({"test_fraction": 0.999}, r"^data\.test_fraction is 0\.999: 1797 images .* an image of every class$"),
+        ({"validation_fraction": 0.999}, r"^data\.validation_fraction is 0\.999: "),
+    ],
+)
+def test_splits_too_small_for_every_class_are_refused_with_the_key(change: dict[str, float], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        load_splits(DataRecipe.model_validate({"name": "digits", **change}))

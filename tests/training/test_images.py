@@ -63,6 +63,16 @@ def test_a_class_too_small_to_divide_is_an_error_with_the_counts() -> None:
         images([0] * 5 + [1] * 5 + [2]).divide(0.5, seed=0)
 
 
+def test_a_sample_of_any_size_can_be_drawn_and_is_the_same_for_the_same_seed() -> None:
+    whole = images([0] * 4 + [1] * 4 + [2] * 3)
+    for count in range(1, 12):
+        drawn = whole.sample(count, seed=5)
+        assert len(drawn) == count
+        assert len(np.unique(drawn.pixels[:, 0, 0])) == count
+        np.testing.assert_array_equal(drawn.pixels, whole.sample(count, seed=5).pixels)
+    assert set(whole.sample(3, seed=5).labels) == {0, 1, 2}
+
+
 def test_a_split_without_some_class_is_refused() -> None:
     full, lacking = images([0, 1, 2]), images([0, 2])
     with pytest.raises(DataError, match="the valid split has no image of class b"):
