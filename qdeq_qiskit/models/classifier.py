@@ -6,7 +6,7 @@ The model of arXiv 2410.23940, its parts named as there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from qdeq_qiskit.backends.kinds import Backend
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Equilibrium, Solution, nearest_lift
-from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
+from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe, SolverChoice
 from qdeq_qiskit.recipes import nearest
 
 
@@ -95,7 +95,7 @@ class QDEQClassifier(nn.Module):
 
     @classmethod
     def from_recipe(cls, recipe: ClassifierRecipe, *, seed: int | None = None) -> Self:
-        """Build a classifier from a recipe; only such a one can be saved."""
+        """Build a classifier from a recipe; only such a one can be saved, with the solver that ran written out."""
         classifier = cls(
             recipe.circuit.build(),
             backend=recipe.backend,
@@ -103,6 +103,9 @@ class QDEQClassifier(nn.Module):
             model=recipe.model,
             seed=seed,
         )
+        if recipe.model.solver is None and recipe.model.mode == "implicit":
+            choice = _written_out(classifier.equilibrium.solver)
+            recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"solver": choice})})
         classifier.recipe = recipe
         return classifier
 
@@ -199,6 +202,13 @@ class QDEQClassifier(nn.Module):
         from qdeq_qiskit.models.storage import load_classifier
 
         return load_classifier(Path(directory), backend=backend)
+
+
+def _written_out(solver: Any) -> SolverChoice:
+    """A solver with all its options, as YAML gives them back: lists, no tuples."""
+    options = {field.name: getattr(solver, field.name) for field in fields(solver)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    return SolverChoice(kind=solver.kind, **plain)
 
 
 def _weight_of(layer: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,3 +193,19 @@ def test_a_wrong_option_is_refused_where_it_is_written(change: dict[str, Any], p
         recipes.check(data, ClassifierRecipe, source="model.yaml")
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "solver"), [("exact", "newton"), ("shots", "krasnoselskii_mann")])
+def test_a_saved_model_says_which_solver_ran(kind: str, solver: str, tmp_path: Path) -> None:
+    chosen = TypeAdapter(AnyBackend).validate_python({"kind": kind})
+    recipe = classifier().recipe
+    assert recipe is not None
+    left_open = recipe.model_copy(
+        update={"backend": chosen, "model": recipe.model.model_copy(update={"solver": None, "penalty": None})}
+    )
+    model = QDEQClassifier.from_recipe(left_open, seed=0)
+    model.save(tmp_path)
+    written = recipes.read_yaml(tmp_path / "model.yaml")["model"]["solver"]
+    assert written["kind"] == solver
+    assert written["tolerance"] == chosen.default_solver().tolerance
+    assert QDEQClassifier.load(tmp_path).equilibrium.solver == chosen.default_solver()

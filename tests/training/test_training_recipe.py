@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from qdeq_qiskit import recipes
+from qdeq_qiskit.equilibrium import Newton
 from qdeq_qiskit.models import ClassifierRecipe, QDEQClassifier
 from qdeq_qiskit.recipes import RecipeError
 from qdeq_qiskit.training import TrainingRecipe
@@ -47,7 +48,7 @@ def test_the_two_engines_give_the_same_logits_and_gradients() -> None:
     outcomes = []
     for backend in ("{kind: exact, engine: torch, precision: double}", "{kind: exact, engine: aer, precision: double}"):
         recipe = TrainingRecipe.load(
-            "mnist4", [f"backend={backend}", "model.solver.tolerance=1e-12", "model.dropout=0"]
+            "mnist4", [f"backend={backend}", "model.solver={kind: newton, tolerance: 1e-12}", "model.dropout=0"]
         )
         model = QDEQClassifier.from_recipe(
             ClassifierRecipe(
@@ -85,3 +86,9 @@ def test_a_resolved_recipe_read_again_is_the_same(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.yaml"
         path.write_text(recipes.dump(recipe), encoding="utf-8")
         assert TrainingRecipe.load(path) == recipe
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_recipes_leave_the_solver_to_the_backend(name: str) -> None:
+    solver = TrainingRecipe.load(name).model.solver
+    assert solver is None or solver.make() != Newton()  # one that says only the default would also run on shots
