@@ -109,9 +109,11 @@ def fit(
     from qdeq_qiskit.training.fit import fit as begin
     from qdeq_qiskit.training.fit import resume as go_on
     from qdeq_qiskit.training.recipe import TrainingRecipe
+    from qdeq_qiskit.training.run_directory import RunDirectory
 
     console = _console()
     if resume is not None:
+        RunDirectory.open(resume)  # before its recipe is looked for
         given = TrainingRecipe.load(recipe or resume / "recipe.yaml", changes) if recipe or changes else None
         directory = go_on(resume, recipe=given, data_dir=data_dir, console=console)
     else:

@@ -124,6 +124,30 @@ def newest_checkpoint(directory: RunDirectory) -> tuple[Path | None, list[str]]:
     return None, []
 
 
+def check_checkpoint(path: Path, task: ClassifierTask) -> None:
+    """See that a checkpoint belongs to a task's model, before anything is changed because of it.
+
+    Raises:
+        RunError: it was written by another model, or lacks a part.
+    """
+    content = read_checkpoint(path)
+    try:
+        saved, best = content["state_dict"], content["callbacks"][KeepCheckpoints.__qualname__]["best_tensors"]
+    except (KeyError, TypeError):
+        raise RunError(f"{path}: is not a whole checkpoint of this library") from None
+    for found, expected in ((saved, task.state_dict()), (best, task.classifier.tensors())):
+        if set(found) != set(expected):
+            raise RunError(
+                f"{path}: is of another model: the weights are named {sorted(found)}; expected {sorted(expected)}"
+            )
+        for name, tensor in found.items():
+            if tensor.shape != expected[name].shape:
+                raise RunError(
+                    f"{path}: is of another model: {name} has shape {tuple(tensor.shape)}, but this run's is "
+                    f"{tuple(expected[name].shape)}"
+                )
+
+
 def _as_csv(history: list[dict[str, Any]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")

@@ -25,10 +25,17 @@ from rich.console import Console
 from qdeq_qiskit import __version__
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.batches import Batches
-from qdeq_qiskit.training.checkpoints import KeepCheckpoints, PlainCheckpointIO, newest_checkpoint, read_checkpoint
+from qdeq_qiskit.training.checkpoints import (
+    KeepCheckpoints,
+    PlainCheckpointIO,
+    check_checkpoint,
+    newest_checkpoint,
+    read_checkpoint,
+)
 from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.errors import DataError, RunError, SetupError
 from qdeq_qiskit.training.evaluation import Control, evaluate, logistic_regression
+from qdeq_qiskit.training.idx import chosen_folder
 from qdeq_qiskit.training.images import Images, ImageSplits
 from qdeq_qiskit.training.peak_memory import peak_memory_mb
 from qdeq_qiskit.training.progress import SeededEpochs, TrainingProgress
@@ -71,7 +78,7 @@ def fit(
         prepared = _prepare(recipe, data_dir)
         directory = RunDirectory.claim(out, name=name)
         try:
-            directory.begin(recipe, _origin(name, data_dir, prepared.splits))
+            directory.begin(recipe, _origin(name, chosen_folder(data_dir), prepared.splits))
             with _telling_how_to_continue(directory):
                 trained = _train(prepared, directory, console, checkpoint=None)
         except BaseException:
@@ -98,23 +105,38 @@ def resume(
         console: as for `fit`.
 
     Raises:
-        RunError: no run there, it is finished, its checkpoints are damaged, or `recipe` or the data are others.
+        RunError: no run there, it is finished, its checkpoints are damaged, of another model or gone, or `recipe` or
+            the data are others.
     """
     directory = RunDirectory.open(path)
     recorded = directory.recipe()
     recipe = recipe or recorded
     _check_same(recorded, recipe, path)
-    if directory.finished and recipe.optimisation.epochs <= recorded.optimisation.epochs:
+    before, epochs = recorded.optimisation.epochs, recipe.optimisation.epochs
+    if directory.finished and epochs <= before:
+        unreported = "" if directory.report.is_file() else f"; `qdeq report {path}` writes its report, which is missing"
         raise RunError(
-            f"{path}: the run is finished; to train it further, --set optimisation.epochs to more than "
-            f"{recorded.optimisation.epochs}"
+            f"{path}: the run is finished{unreported}; to train it further, --set optimisation.epochs to more than "
+            f"{before}"
         )
     checkpoint, complaints = newest_checkpoint(directory)
+    if checkpoint is None and directory.finished:
+        raise RunError(
+            f"{directory.checkpoints}: there is no checkpoint any more, so the run cannot be trained further"
+        )
+    if checkpoint is None and directory.history.is_file():
+        warnings.warn(
+            f"{directory.checkpoints}: there is no checkpoint; the run starts again from the beginning", stacklevel=2
+        )
     for complaint in complaints:
         warnings.warn(f"{complaint}; continuing from {checkpoint}", stacklevel=2)
     with _threads(recipe.optimisation.threads):
         prepared = _prepare(recipe, data_dir or directory.data_dir())
         _check_same_data(directory, prepared.splits)
+        if checkpoint is not None:
+            check_checkpoint(checkpoint, ClassifierTask(prepared.classifier, recipe.optimisation))
+        if console is not None and directory.finished:
+            console.print(f"training on from {before} to {epochs} epochs", highlight=False)
         directory.reopen(recipe)
         with _telling_how_to_continue(directory):
             trained = _train(prepared, directory, console, checkpoint=checkpoint)
@@ -262,6 +284,17 @@ def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained) ->
     """Test the best epoch once, write the result, then the report."""
     from qdeq_qiskit.training.report import write_report
 
+    with _telling_how_to_continue(directory):
+        _write_result(prepared, directory, trained)
+    try:
+        write_report(directory, prepared.splits)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; the run is finished, only its report is missing: `qdeq report {directory.path}` writes it"
+        ) from None
+
+
+def _write_result(prepared: Prepared, directory: RunDirectory, trained: _Trained) -> None:
     classifier, history = prepared.classifier, trained.history
     best = history[trained.best_epoch - 1]
     valid, test = evaluate(classifier, prepared.splits.valid), evaluate(classifier, prepared.splits.test)
@@ -299,7 +332,6 @@ def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained) ->
             "peak_memory_mb": peak_memory_mb(),
         }
     )
-    write_report(directory, prepared.splits)
 
 
 def _check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> None:
@@ -337,7 +369,7 @@ def _origin(name: str, data_dir: Path | None, splits: ImageSplits) -> dict[str, 
     packages = ("torch", "qiskit", "qiskit-machine-learning", "lightning", "numpy")
     return {
         "name": name,
-        "data_dir": str(data_dir.expanduser().resolve()) if data_dir is not None else None,
+        "data_dir": str(data_dir.resolve()) if data_dir is not None else None,
         "data": splits.fingerprint(),
         "begun": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "versions": {

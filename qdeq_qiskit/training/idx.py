@@ -91,6 +91,13 @@ def read_split(source: IDXSource, split: str, *, data_dir: Path | None = None) -
     return images, labels
 
 
+def chosen_folder(data_dir: Path | None) -> Path | None:
+    """The folder that files are read from: the given one, or the environment's; None for the download cache."""
+    named = os.environ.get(DATA_DIR_VARIABLE)
+    chosen = data_dir or (Path(named) if named else None)
+    return chosen.expanduser() if chosen is not None else None
+
+
 def cache_dir() -> Path:
     """Where downloads are kept."""
     base = os.environ.get("XDG_CACHE_HOME")
@@ -99,9 +106,10 @@ def cache_dir() -> Path:
 
 def _verified(source: IDXSource, name: str, data_dir: Path | None) -> Path:
     """The path of a file whose checksum is right."""
-    chosen = data_dir or (Path(os.environ[DATA_DIR_VARIABLE]) if os.environ.get(DATA_DIR_VARIABLE) else None)
+    chosen = chosen_folder(data_dir)
     if chosen is not None:
-        chosen = chosen.expanduser()
+        if not chosen.is_dir():
+            raise DataError(f"{chosen}: there is no such folder; {source.name} was to be read from it")
         places = (chosen / source.name / name, chosen / name)
         path = next((place for place in places if place.is_file()), None)
         if path is None:

@@ -59,8 +59,11 @@ class RunDirectory:
             RunError: there is no run in it.
         """
         if not (path / _RECIPE).is_file():
-            reason = "holds no run (no recipe.yaml)" if path.is_dir() else "there is no such folder"
-            raise RunError(f"{path}: {reason}")
+            if path.is_dir():
+                raise RunError(f"{path}: holds no run (no recipe.yaml)")
+            if path.exists():
+                raise RunError(f"{path}: is a file; give the folder of the run")
+            raise RunError(f"{path}: there is no such run folder")
         return cls(path)
 
     @property
@@ -129,11 +132,15 @@ class RunDirectory:
         """What came out.
 
         Raises:
-            RunError: the run is not finished.
+            RunError: the run is not finished, or its result is damaged.
         """
         if not self.finished:
             raise RunError(f"{self.path}: the run is not finished; `qdeq fit --resume {self.path}` continues it")
-        return self._json(_RESULT)
+        content = self._json(_RESULT)
+        missing = [key for key in _RESULT_KEYS if key not in content]
+        if missing:
+            raise RunError(f"{self.path / _RESULT}: is damaged: {missing[0]} is missing")
+        return content
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write down what came out; from now on the run counts as finished."""
@@ -159,3 +166,24 @@ class RunDirectory:
 _RECIPE = "recipe.yaml"
 _ORIGIN = "run.json"
 _RESULT = "result.json"
+_RESULT_KEYS = (
+    "best_epoch",
+    "epochs",
+    "steps",
+    "seconds",
+    "ms_per_step",
+    "seed",
+    "test_accuracy",
+    "valid_accuracy",
+    "control_accuracy",
+    "median_residual",
+    "converged_fraction",
+    "mean_iterations",
+    "circuits",
+    "shots",
+    "test",
+    "control",
+    "parameters",
+    "samples",
+    "backend",
+)

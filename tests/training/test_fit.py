@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -17,13 +18,14 @@ from typing import Any
 import pytest
 import torch
 from conftest import TINY
+from rich.console import Console
 from safetensors.torch import load_file
 
 from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training import RunDirectory, RunError, SetupError, TrainingError, TrainingRecipe, load_splits
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
-from qdeq_qiskit.training.fit import fit, resume
+from qdeq_qiskit.training.fit import fit, resume, rewrite_report
 
 TIMES = ("seconds", "train_seconds", "ms_per_step", "peak_memory_mb")
 
@@ -370,3 +372,67 @@ def test_a_run_has_the_threads_of_its_recipe_and_gives_them_back(
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_checkpoint_of_another_model_is_refused_and_the_result_stays(
+    run: RunDirectory, tiny_file: Path, tmp_path: Path, without_report: None
+) -> None:
+    other = fit(
+        TrainingRecipe.load(tiny_file, ["data.classes=[0, 3]", "optimisation.epochs=1"]), out=tmp_path / "other"
+    )
+    last = run.checkpoints / "last.ckpt"
+    last.write_bytes((other.checkpoints / "last.ckpt").read_bytes())
+    longer = TrainingRecipe.load(tiny_file, ["optimisation.epochs=6"])
+    with pytest.raises(RunError, match=r"last\.ckpt: is of another model: .*head\.\w+ has shape \(2"):
+        resume(run.path, recipe=longer)
+    assert run.finished
+    content = torch.load(last, weights_only=True)
+    del content["callbacks"]
+    torch.save(content, last)
+    with pytest.raises(RunError, match="not a whole checkpoint"):
+        resume(run.path, recipe=longer)
+
+
+def test_an_incomplete_result_is_called_damaged(run: RunDirectory) -> None:
+    (run.path / "result.json").write_text("{}")
+    with pytest.raises(RunError, match=r"result\.json: is damaged: best_epoch is missing"):
+        rewrite_report(run.path)
+
+
+@pytest.mark.usefixtures("without_report")
+def test_training_on_a_finished_run_is_announced(run: RunDirectory, tiny_file: Path) -> None:
+    console = Console(file=io.StringIO(), width=110)
+    resume(run.path, recipe=TrainingRecipe.load(tiny_file, ["optimisation.epochs=6"]), console=console)
+    assert console.file.getvalue().startswith("training on from 4 to 6 epochs\n")
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_run_without_its_checkpoints_never_starts_again_in_silence(run: RunDirectory, tiny_file: Path) -> None:
+    for path in run.checkpoints.iterdir():
+        path.unlink()
+    with pytest.raises(RunError, match="checkpoints: there is no checkpoint any more"):
+        resume(run.path, recipe=TrainingRecipe.load(tiny_file, ["optimisation.epochs=6"]))
+    assert run.finished
+    (run.path / "result.json").unlink()
+    with pytest.warns(UserWarning, match="no checkpoint; the run starts again from the beginning"):
+        resume(run.path)
+
+
+def test_the_data_folder_of_the_environment_is_remembered(
+    tiny: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_report: None
+) -> None:
+    monkeypatch.setenv("QDEQ_DATA_DIR", str(tmp_path / "data"))
+    assert fit(tiny, out=tmp_path / "run").data_dir() == tmp_path / "data"
+
+
+def test_a_run_interrupted_in_its_report_says_how_to_write_it(
+    tiny: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qdeq_qiskit.training.report.write_report", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"report is missing: `qdeq report .*run` writes it"):
+        fit(tiny, out=tmp_path / "run")
+    with pytest.raises(RunError, match=r"the run is finished; `qdeq report .*run` writes its report"):
+        resume(tmp_path / "run")
