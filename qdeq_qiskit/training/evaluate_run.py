@@ -118,7 +118,7 @@ def evaluate_run(
         samples: how many test images, with the classes in their proportions; None for all, or for 48 on a backend
             that is sampled.
         data_dir: as for `fit`; None for where the run was begun with.
-        console: where a line announces what takes long; None for nowhere.
+        console: where lines say what takes long and where the figures went; None for nowhere.
 
     Raises:
         RunError, ModelFileError, RecipeError, DataError, SetupError: something cannot be used; the message says what.
@@ -143,6 +143,8 @@ def evaluate_run(
     folder.mkdir(exist_ok=True)
     comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json", _tolerance(classifiers))
     write_atomically(comparison.path, json.dumps(comparison.figures(), indent=2) + "\n")
+    if console is not None:
+        console.print(f"written to: {comparison.path}", soft_wrap=True, highlight=False, markup=False)
     return comparison
 
 

@@ -71,7 +71,7 @@ class Evaluation:
         return {
             "accuracy": self.accuracy,
             "accuracy_interval": [low, high],
-            "macro_f1": float(f1_score(self.labels, self.predicted, average="macro", labels=classes)),
+            "macro_f1": float(f1_score(self.labels, self.predicted, average="macro", labels=classes, zero_division=0)),
             "log_loss": float(log_loss(self.labels, probabilities, labels=classes)),
             "samples": len(self.labels),
             "median_residual": float(np.median(self.residual)) if len(self.residual) else None,

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from qdeq_qiskit.training.evaluate_run import Comparison
+from qdeq_qiskit.training import RunDirectory
+from qdeq_qiskit.training.evaluate_run import Comparison, evaluate_run
 from qdeq_qiskit.training.evaluation import Evaluation
 
 
@@ -67,3 +68,12 @@ def test_where_roots_cannot_be_told_apart_all_samples_are_compared_by_distance_a
     compared = comparison(tolerance=None).figures()["compared"]
     assert set(compared) == {"same_prediction", "median_displacement"}
     assert compared["median_displacement"] == pytest.approx((0.0049 + 0.0051) / 2)
+
+
+def test_any_number_of_samples_can_be_tested_and_it_is_said_where_the_figures_went(run: RunDirectory) -> None:
+    for samples in (1, 2, 38, 39, 40):
+        written = io.StringIO()
+        compared = evaluate_run(run.path, samples=samples, console=Console(file=written, width=60))
+        assert len(compared.outcomes.popitem()[1].labels) == samples
+        assert written.getvalue() == f"written to: {run.path / 'evaluations' / f'own-{samples}.json'}\n"
+        assert compared.path.is_file()

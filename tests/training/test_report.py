@@ -11,9 +11,11 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qdeq_qiskit import recipes
 from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit, angle_encoder
-from qdeq_qiskit.training import RunDirectory, RunError
+from qdeq_qiskit.training import RunDirectory, RunError, TrainingRecipe
 from qdeq_qiskit.training.fit import rewrite_report
+from qdeq_qiskit.training.report import _description
 from qdeq_qiskit.training.report.circuit_figure import circuit_figure
+from qdeq_qiskit.training.report.figures import learning_curves
 
 
 def test_the_report_needs_nothing_beside_itself(run: RunDirectory) -> None:
@@ -76,3 +78,31 @@ def test_a_users_circuit_is_drawn_gate_by_gate() -> None:
     assert texts.count("RY") == 7  # one of the encoder, six of the ansatz
     assert texts.count("RX") == 1
     assert "⟨Z⟩" not in texts
+
+
+def test_a_changed_shipped_recipe_is_not_described_as_it_was() -> None:
+    changed = ["circuit=qdeq4-amplitude", "model.features.pool={kernel: 2}", "optimisation.epochs=3"]
+    shipped, other = TrainingRecipe.load("digits", ["seed=5"]), TrainingRecipe.load("digits", changed)
+    assert _description("digits", shipped) == shipped.description
+    said = "The recipe digits, changed in circuit, model.features, optimisation.epochs."
+    assert _description("digits", other) == said
+    assert _description("mine", other) == other.description
+
+
+def test_the_curves_have_room_above_them_and_the_penalty_is_named_where_there_is_one() -> None:
+    names = ("loss", "accuracy", "iterations")
+    row = {"epoch": 1, **{f"{split}_{name}": 0.5 for split in ("train", "valid") for name in names}}
+    history = [row, {**row, "epoch": 2, "train_iterations": 30.0, "valid_loss": 2.0}]
+    for penalised in (True, False):
+        figure = learning_curves(history, best_epoch=1, control=1.0, penalised=penalised)
+        loss, accuracy, iterations = figure.axes
+        assert ("penalty" in loss.get_ylabel()) == penalised
+        assert loss.get_ylim()[1] >= 1.05 * 2.0
+        assert accuracy.get_ylim()[1] > 1.02
+        assert iterations.get_ylim()[1] >= 1.05 * 30.0
+
+
+def test_the_version_is_named_once_and_the_solver_that_ran(run: RunDirectory) -> None:
+    page = run.report.read_text(encoding="utf-8")
+    assert page.count(f"qdeq_qiskit {run.origin()['versions']['qdeq_qiskit']}") == 1
+    assert "Newton(tolerance=0.0001" in page

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from qdeq_qiskit import __version__, recipes
+from qdeq_qiskit import recipes
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.evaluation import Evaluation
@@ -57,10 +57,11 @@ def write_report(directory: RunDirectory, splits: ImageSplits) -> Path:
     page = environment.get_template(TEMPLATE).render(
         name=origin.get("name", directory.path.name),
         recipe=recipe,
+        description=_description(origin.get("name"), recipe),
         recipe_text=recipes.dump(recipe),
         result=result,
         origin=origin,
-        version=__version__,
+        solver=_solver(recipe),
         qnn=qnn,
         resources=qnn.resources(),
         class_names=splits.class_names,
@@ -76,21 +77,42 @@ def _figures(
     directory: RunDirectory, recipe: TrainingRecipe, result: dict[str, Any], test: Evaluation, splits: ImageSplits
 ) -> Iterator[tuple[str, Figure]]:
     """The figures that the run has numbers for, by the names that the template knows."""
+    penalty = recipe.model.penalty
     yield (
         "learning",
         figures.learning_curves(
-            _history(directory), best_epoch=result["best_epoch"], control=result["control"]["accuracy"]
+            _history(directory),
+            best_epoch=result["best_epoch"],
+            control=result["control"]["accuracy"],
+            penalised=recipe.model.mode == "implicit" and penalty is not None and penalty.weight > 0,
         ),
     )
     yield "predictions", figures.predictions(splits.test.pixels, test.labels, test.probabilities, splits.class_names)
     yield "confusion", figures.confusion_matrix(test.labels, test.predicted, splits.class_names)
     if test.trace.size:
-        solver = recipe.model.solver.make() if recipe.model.solver else recipe.backend.default_solver()
-        yield "convergence", figures.convergence(test.trace, tolerance=solver.tolerance)
+        yield "convergence", figures.convergence(test.trace, tolerance=_solver(recipe).tolerance)
         yield "iterations", figures.iteration_histogram(test.iterations)
     if test.radius.size:
         yield "radius", figures.spectral_radius(test.radius)
     yield "circuit", circuit_figure(recipe.circuit.build())
+
+
+def _solver(recipe: TrainingRecipe) -> Any:
+    return recipe.model.solver.make() if recipe.model.solver else recipe.backend.default_solver()
+
+
+def _description(name: str | None, recipe: TrainingRecipe) -> str:
+    """The recipe's own, unless the run is a shipped recipe changed, of which it need no longer be true."""
+    if name not in {entry.name for entry in recipes.list_recipes("training")}:
+        return recipe.description
+    shipped = TrainingRecipe.load(name)
+    if shipped.description != recipe.description:
+        return recipe.description
+    before, now = shipped.model_dump(), recipe.model_dump()
+    changed = [key for key in ("circuit", "backend") if before[key] != now[key]]
+    for group in ("data", "model", "optimisation"):
+        changed += [f"{group}.{key}" for key in now[group] if before[group][key] != now[group][key]]
+    return f"The recipe {name}, changed in {', '.join(changed)}." if changed else recipe.description
 
 
 @dataclass(frozen=True)

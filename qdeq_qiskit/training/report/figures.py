@@ -67,7 +67,9 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 @_styled
-def learning_curves(history: Sequence[dict[str, Any]], *, best_epoch: int, control: float | None) -> Figure:
+def learning_curves(
+    history: Sequence[dict[str, Any]], *, best_epoch: int, control: float | None, penalised: bool = False
+) -> Figure:
     """Loss, accuracy and solver iterations over epochs; the chosen epoch is marked."""
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(10.5, 3.1), layout="constrained")
@@ -76,7 +78,7 @@ def learning_curves(history: Sequence[dict[str, Any]], *, best_epoch: int, contr
     for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
         axes.plot(epochs, [row[f"train_{name}"] for row in history], color=PALE, marker=marker, label="training")
         axes.plot(epochs, [row[f"valid_{name}"] for row in history], color=MAIN, marker=marker, label="validation")
-    loss.set(title="Loss", ylabel="cross entropy (training: + penalty)", ylim=(0, None))
+    loss.set(title="Loss", ylabel="cross entropy" + " (training: + penalty)" * penalised)
     accuracy.set(title="Accuracy", ylabel="share of images recognised")
     accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     if control is not None:
@@ -85,7 +87,11 @@ def learning_curves(history: Sequence[dict[str, Any]], *, best_epoch: int, contr
         )
     iterations.plot(epochs, [row["train_iterations"] for row in history], color=PALE, marker=marker, label="training")
     iterations.plot(epochs, [row["valid_iterations"] for row in history], color=MAIN, marker=marker, label="validation")
-    iterations.set(title="Solver work", ylabel="iterations per image", ylim=(0, None))
+    iterations.set(title="Solver work", ylabel="iterations per image")
+    for axes, name in ((loss, "loss"), (iterations, "iterations")):
+        highest = max(row[f"{split}_{name}"] for split in ("train", "valid") for row in history)
+        axes.set_ylim(0, 1.1 * highest or 1.0)  # a line as thick as these needs room above it
+    accuracy.margins(y=0.1)
     for axes in (loss, accuracy, iterations):
         axes.axvline(best_epoch, color=MUTED, linewidth=0.9, linestyle=":", label=f"chosen epoch ({best_epoch})")
         axes.set_xlabel("epoch")
