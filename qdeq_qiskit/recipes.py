@@ -53,7 +53,7 @@ def load(
     name_or_path: str | Path,
     model: Any,
     *,
-    overrides: Sequence[str] = (),
+    overrides: str | Sequence[str] = (),
     references: Mapping[str, str] | None = None,
 ) -> Any:
     """Read a recipe, apply overrides, and check it.
@@ -62,7 +62,7 @@ def load(
         kind: the recipe folder to look in (`circuits`, `backends`, `training`).
         name_or_path: a recipe's name, or the path of a YAML file.
         model: the pydantic model, or annotated union of models, that the recipe must satisfy.
-        overrides: `"a.b=c"` each; c is parsed as YAML.
+        overrides: `"a.b=c"` each, or a single one; c is parsed as YAML.
         references: top-level keys that may name another recipe instead of holding it, and that recipe's kind:
             `{"circuit": "circuits"}`. The other recipe is put in its place before overrides go deeper into it.
 
@@ -73,14 +73,21 @@ def load(
         RecipeError: the file, a key or a value is wrong.
     """
     path = find(kind, name_or_path)
-    tree = _Tree(read_yaml(path), origin=str(path))
-    references = references or {}
-    for text in overrides:
-        key, value = parse_override(text)
-        _expand(tree, references, [key[0]] if len(key) > 1 else [], path.parent)
-        tree.set(key, value, origin=f"--set {text}")
-    _expand(tree, references, references, path.parent)
-    return _validate(tree, model)
+    changes = [overrides] if isinstance(overrides, str) else list(overrides)
+    tree = _tree(path, changes, references or {})
+    try:
+        return _validate(tree, model)
+    except RecipeError as error:
+        other = _look(tree.data)
+        if other not in (None, kind):
+            instead = f"this looks like a {_singular(str(other))} recipe, not a {_singular(kind)} recipe"
+            # Its keys, each of them unknown here, explain nothing.
+            raise RecipeError(f"{path}: {instead}" if "unknown key" in str(error) else f"{error}; {instead}") from None
+        blamed = _to_blame(path, changes, references or {}, model)
+        if not blamed or str(error).startswith("--set"):
+            raise
+        _validate(tree, model, blamed=f"--set {' --set '.join(blamed)}")
+        raise
 
 
 def check(data: Any, model: Any, *, source: str) -> Any:
@@ -95,6 +102,8 @@ def find(kind: str, name_or_path: str | Path, *, base: Path | None = None) -> Pa
     for something like `backends/shots.yaml`, among the shipped recipes.
     """
     text = str(name_or_path)
+    beside = (Path(f"{text}{suffix}") for suffix in SUFFIXES)
+    hint = next((f"for the file here, write {path}; " for path in beside if path.is_file()), "")
     shipped = {path.stem: path for path in _files(kind)}
     path = Path(text).expanduser()
     if path.suffix in SUFFIXES or len(path.parts) > 1:
@@ -107,7 +116,7 @@ def find(kind: str, name_or_path: str | Path, *, base: Path | None = None) -> Pa
         raise RecipeError(f"{text}: this {_singular(kind)} recipe {reason}; {_listing(path.stem, shipped)}")
     if text in shipped:
         return shipped[text]
-    raise RecipeError(f"there is no {_singular(kind)} recipe named {text!r}; {_listing(text, shipped)}")
+    raise RecipeError(f"there is no {_singular(kind)} recipe named {text!r}; {hint}{_listing(text, shipped)}")
 
 
 def list_recipes(kind: str) -> list[RecipeEntry]:
@@ -168,6 +177,46 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, not {_shown(data)}")
     return data
+
+
+def _tree(path: Path, overrides: Iterable[str], references: Mapping[str, str]) -> _Tree:
+    """A file's mapping with overrides applied and references put in."""
+    tree = _Tree(read_yaml(path), origin=str(path))
+    for text in overrides:
+        key, value = parse_override(text)
+        _expand(tree, references, [key[0]] if len(key) > 1 else [], path.parent)
+        tree.set(key, value, origin=f"--set {text}")
+    _expand(tree, references, references, path.parent)
+    return tree
+
+
+def _to_blame(path: Path, overrides: list[str], references: Mapping[str, str], model: Any) -> list[str]:
+    """The overrides that make a recipe invalid: those without which it is valid, or all together; none if it is
+    invalid by itself.
+    """
+
+    def valid(chosen: list[str]) -> bool:
+        try:
+            _validate(_tree(path, chosen, references), model)
+        except RecipeError:
+            return False
+        return True
+
+    if not overrides or not valid([]):
+        return []
+    return [text for k, text in enumerate(overrides) if valid(overrides[:k] + overrides[k + 1 :])] or overrides
+
+
+def _look(data: Any) -> str | None:
+    """The kind of recipe that a mapping looks like."""
+    keys = set(data) if isinstance(data, dict) else set()
+    for kind, telling in _TELLING.items():
+        if telling <= keys:
+            return kind
+    return None
+
+
+_TELLING = {"training": {"data", "backend"}, "circuits": {"encoder"}, "backends": {"kind"}}
 
 
 def _plain(value: Any) -> Any:
@@ -250,17 +299,18 @@ def _expand(tree: _Tree, references: Mapping[str, str], keys: Iterable[str], bas
         tree.set((key,), read_yaml(path), origin=str(path))
 
 
-def _validate(tree: _Tree, model: Any) -> Any:
+def _validate(tree: _Tree, model: Any, *, blamed: str | None = None) -> Any:
+    """The checked recipe; `blamed` stands in errors for the file."""
     adapter = TypeAdapter(model)
     try:
         return adapter.validate_python(tree.data)
     except ValidationError as error:
-        raise RecipeError(_sentence(error, tree, adapter)) from None
+        raise RecipeError(_sentence(error, tree, adapter, blamed)) from None
     except RecursionError:
         raise RecipeError(f"{tree.origin(())[0]}: is nested too deeply") from None
 
 
-def _sentence(error: ValidationError, tree: _Tree, adapter: TypeAdapter[Any]) -> str:
+def _sentence(error: ValidationError, tree: _Tree, adapter: TypeAdapter[Any], blamed: str | None) -> str:
     """The one error that explains the others: a misspelt key before the missing one, the deepest before its union."""
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda entry: (entry["type"] != "extra_forbidden", -len(entry["loc"])))
@@ -268,17 +318,17 @@ def _sentence(error: ValidationError, tree: _Tree, adapter: TypeAdapter[Any]) ->
         schema: dict[str, Any] = adapter.json_schema()
     except Exception:  # a type without a JSON schema costs the suggestion, never the message
         schema = {}
-    keys, parent = _walk(schema, first["loc"])
-    origin, taken = tree.origin(keys)
+    keys, parent, node = _walk(schema, first["loc"])
+    origin, taken = (blamed, 0) if blamed else tree.origin(keys)
     from_command = origin.startswith("--set")
     where = ".".join(keys if from_command else keys[taken:])
     prefix = f"{origin}: {where}" if where else origin
     others = f" ({len(errors) - 1} further error{'s' * (len(errors) > 2)})" if len(errors) > 1 else ""
-    return f"{prefix}: {_remedy(first, keys, parent)}{others}"
+    return f"{prefix}: {_remedy(first, keys, parent, node)}{others}"
 
 
-def _remedy(error: Any, keys: list[str], parent: Mapping[str, Any]) -> str:
-    """What is wrong with the value, and what would be right."""
+def _remedy(error: Any, keys: list[str], parent: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    """What is wrong with the value, and what would be right; `node` is its schema and `parent` that of its mapping."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     fields = parent.get("properties", {})
     if kind == "extra_forbidden":
@@ -296,16 +346,49 @@ def _remedy(error: Any, keys: list[str], parent: Mapping[str, Any]) -> str:
         return f"{key} is {_shown(context.get('tag'))}; {_choices(context.get('tag'), options, 'expected')}"
     if kind == "union_tag_not_found":
         key = str(context.get("discriminator", "kind")).strip("'")
-        return f"{_shown(value)} does not say which {key} it is"
+        options = list(node.get("discriminator", {}).get("mapping", {}))
+        if isinstance(value, dict):
+            return f"the key {key!r} is missing; {_choices('', options, 'expected')}"
+        return f"{_shown(value)} is not valid; expected a mapping{_example(value, node)}"
+    if kind in ("model_type", "model_attributes_type", "dict_type", "dataclass_type"):
+        return f"{_shown(value)} is not valid; expected a mapping{_example(value, node)}"
+    if kind in ("tuple_type", "list_type"):
+        example = ", such as [0, 3]" if node.get("items", {}).get("type") == "integer" else ""
+        return f"{_shown(value)} is not valid; expected a list{example}"
+    if kind == "string_pattern_mismatch" and fields.get(keys[-1], {}).get("description"):
+        return f"{_shown(value)} is not valid; it says: {fields[keys[-1]]['description']}"
     if kind == "value_error":
         message = str(context.get("error", error["msg"]))
         return message if isinstance(value, dict) else f"{_shown(value)} is not valid: {message}"
     expected = re.sub(r"^Input should be ", "expected ", error["msg"])
+    if str(value).lstrip("+-.").lower() in ("nan", "inf", "infinity"):
+        bound = f" greater than {node['exclusiveMinimum']:g}" if "exclusiveMinimum" in node else ""
+        expected = f"expected a finite number{bound}"
     return f"{_shown(value)} is not valid; {expected}"
 
 
-def _walk(schema: Mapping[str, Any], loc: Sequence[str | int]) -> tuple[list[str], Mapping[str, Any]]:
-    """The keys of a location without the tags that pydantic puts in for unions, and the schema that holds the last."""
+def _example(value: Any, node: Mapping[str, Any]) -> str:
+    """A mapping that a schema asks for, with the value that was given in its place where it may be meant so."""
+    fields = node.get("properties", {})
+    options = list(node.get("discriminator", {}).get("mapping", {}))
+    if options:
+        return f", such as {{{node['discriminator']['propertyName']}: {nearest(value, options) or options[0]}}}"
+    names = [*node.get("required", ()), *fields]
+    if not names:
+        return ""
+    types = {"string": str, "integer": int, "number": int | float}
+    first = fields.get(names[0], {})
+    fits = not isinstance(value, bool) and isinstance(value, types.get(first.get("type"), ()))
+    shown = value if fits else first.get("default", "...")
+    return f", such as {{{names[0]}: {shown}}}"
+
+
+def _walk(
+    schema: Mapping[str, Any], loc: Sequence[str | int]
+) -> tuple[list[str], Mapping[str, Any], Mapping[str, Any]]:
+    """The keys of a location without the tags that pydantic puts in for unions, the schema that holds the last, and
+    the last one's own.
+    """
     definitions = schema.get("$defs", {})
     node = parent = _resolved(schema, definitions)
     keys: list[str] = []
@@ -321,7 +404,8 @@ def _walk(schema: Mapping[str, Any], loc: Sequence[str | int]) -> tuple[list[str
             node = _resolved(node.get("items", {}), definitions)
         else:
             node = _resolved(node.get("properties", {}).get(part, {}), definitions)
-    return keys, parent
+    options = [_resolved(option, definitions) for option in node.get("anyOf", ())]
+    return keys, parent, next((option for option in options if option.get("type") != "null"), node)
 
 
 def _branch(node: Mapping[str, Any], tag: str, definitions: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -198,3 +198,24 @@ def test_any_wrong_mapping_ends_in_one_line_that_names_the_file(toy: Any, data: 
     except RecipeError as error:
         message = str(error)
     assert message is None or ("\n" not in message and "toy.yaml" in message)
+
+
+def test_of_several_overrides_those_are_named_without_which_the_recipe_is_valid(toy: Any) -> None:
+    alone = refusal(toy("size: 3"), "mode=direct", "colour.kind=red")
+    assert alone.startswith("--set colour.kind=red: colour.brightness: this key is missing")
+    together = refusal(toy("size: 3\ncolour: {kind: blue}"), "colour.kind=red", "mode=direct", "description=3")
+    assert together.startswith("--set ")
+    assert "mode=direct" not in together
+
+
+def test_a_file_that_is_wrong_by_itself_is_blamed_whatever_is_overridden(toy: Any) -> None:
+    assert "toy.yaml: mode" in refusal(toy("size: 3\nmode: explicit"), "size=4")
+
+
+def test_a_name_without_its_suffix_points_to_the_file_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("size: 3")
+    with pytest.raises(RecipeError, match=r"named 'my'; for the file here, write my\.yaml"):
+        recipes.find("training", "my")

@@ -26,7 +26,9 @@ class OptimisationRecipe(BaseModel):
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=100, description="Passes over the training set.")
     batch_size: Annotated[int, Field(ge=1)] = Field(default=256, description="Samples in an optimiser step.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=5e-3, description="Adam's step size.")
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=5e-3, description="Adam's step size."
+    )
     gradient_clip: Annotated[float, Field(gt=0)] | None = Field(
         default=0.25, description="Largest norm of the gradient of all weights together; null for no limit."
     )
@@ -70,8 +72,8 @@ class TrainingRecipe(BaseModel):
         return self
 
     @classmethod
-    def load(cls, name_or_path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Self:
-        """Read a recipe by name or path; overrides are `"optimisation.epochs=20"` each.
+    def load(cls, name_or_path: str | Path, overrides: str | tuple[str, ...] | list[str] = ()) -> Self:
+        """Read a recipe by name or path; overrides are `"optimisation.epochs=20"` each, or a single one.
 
         Raises:
             RecipeError: the file, a key or a value is wrong.

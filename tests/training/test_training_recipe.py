@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from qdeq_qiskit import recipes
+from qdeq_qiskit.backends.kinds import AnyBackend
 from qdeq_qiskit.equilibrium import Newton
 from qdeq_qiskit.models import ClassifierRecipe, QDEQClassifier
 from qdeq_qiskit.recipes import RecipeError
@@ -92,3 +93,39 @@ def test_a_resolved_recipe_read_again_is_the_same(tmp_path: Path) -> None:
 def test_the_shipped_recipes_leave_the_solver_to_the_backend(name: str) -> None:
     solver = TrainingRecipe.load(name).model.solver
     assert solver is None or solver.make() != Newton()  # one that says only the default would also run on shots
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("backend.kind=exat", "did you mean 'exact'"),
+        ("model.trainable=blok", "did you mean 'block'"),
+        ("model.layers=3", "layers is for mode direct"),
+        ("circuit.num_qubits=5", "5 qubits hold 2 to 32 amplitudes"),
+        ("circuit.encoder.kind=angle", "circuit.encoder.num_amplitudes: unknown key"),
+        ("model.solver=newton", "expected a mapping, such as {kind: newton}"),
+        ("model.features.pool=2", "expected a mapping, such as {kernel: 2}"),
+        ("optimisation=3", "expected a mapping, such as {epochs: 3}"),
+        ("backend=3", "expected a mapping, such as {kind: exact}"),
+        ("backend.device=gpu", "cpu, cuda, or cuda:1"),
+        ("data.classes=3", "expected a list, such as [0, 3]"),
+        ("optimisation.learning_rate=nan", "expected a finite number greater than 0"),
+        ("optimisation.learning_rate=.inf", "expected a finite number greater than 0"),
+    ],
+)
+def test_an_override_that_is_wrong_is_named_itself_and_answered_in_words(override: str, reason: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        TrainingRecipe.load("digits", ["seed=4", override])
+    assert str(caught.value).startswith(f"--set {override}: ")
+    assert reason in str(caught.value)
+
+
+def test_a_single_override_needs_no_list() -> None:
+    assert TrainingRecipe.load("digits", "optimisation.epochs=7").optimisation.epochs == 7
+
+
+def test_a_recipe_of_another_kind_is_recognised() -> None:
+    with pytest.raises(RecipeError, match=r"shots\.yaml: this looks like a backend recipe, not a training recipe$"):
+        TrainingRecipe.load(recipes.find("backends", "shots"))
+    with pytest.raises(RecipeError, match=r"the key 'kind' is missing; expected exact, .*looks like a training recipe"):
+        recipes.load("backends", recipes.find("training", "digits"), AnyBackend)
