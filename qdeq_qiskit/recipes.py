@@ -86,7 +86,7 @@ def load(
         blamed = _to_blame(path, changes, references or {}, model)
         if not blamed or str(error).startswith("--set"):
             raise
-        _validate(tree, model, blamed=f"--set {' --set '.join(blamed)}")
+        _validate(_tree(path, blamed, references or {}), model, blamed=f"--set {' --set '.join(blamed)}")
         raise
 
 
@@ -191,9 +191,7 @@ def _tree(path: Path, overrides: Iterable[str], references: Mapping[str, str]) -
 
 
 def _to_blame(path: Path, overrides: list[str], references: Mapping[str, str], model: Any) -> list[str]:
-    """The overrides that make a recipe invalid: those without which it is valid, or all together; none if it is
-    invalid by itself.
-    """
+    """As few overrides as make a recipe invalid; none if it is invalid by itself."""
 
     def valid(chosen: list[str]) -> bool:
         try:
@@ -204,7 +202,12 @@ def _to_blame(path: Path, overrides: list[str], references: Mapping[str, str], m
 
     if not overrides or not valid([]):
         return []
-    return [text for k, text in enumerate(overrides) if valid(overrides[:k] + overrides[k + 1 :])] or overrides
+    needed = list(overrides)
+    for position in reversed(range(len(overrides))):
+        fewer = needed[:position] + needed[position + 1 :]
+        if not valid(fewer):
+            needed = fewer
+    return needed
 
 
 def _look(data: Any) -> str | None:
