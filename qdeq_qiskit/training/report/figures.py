@@ -96,7 +96,7 @@ def learning_curves(
         axes.axvline(best_epoch, color=MUTED, linewidth=0.9, linestyle=":", label=f"chosen epoch ({best_epoch})")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-    accuracy.legend(loc="best")
+    accuracy.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
     loss.legend(loc="best")
     return figure
 
