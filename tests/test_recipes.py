@@ -201,7 +201,7 @@ def test_any_wrong_mapping_ends_in_one_line_that_names_the_file(toy: Any, data: 
 
 
 def test_of_several_overrides_only_those_at_fault_are_named(toy: Any) -> None:
-    alone = refusal(toy("size: 3"), "mode=direct", "colour.kind=red", "size=4")
+    alone = refusal(toy("size: 3\ncolour: {kind: blue}"), "mode=direct", "colour.kind=red", "size=4")
     assert alone.startswith("--set colour.kind=red: colour.brightness: this key is missing")
 
 
