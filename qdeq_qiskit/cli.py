@@ -207,7 +207,8 @@ def _summary(result: dict[str, Any]) -> Table:
     else:
         row("median relative residual", "–")
         row("layers", f"{result['mean_iterations']:.0f}")
-    row("steps", f"{result['steps']:,} in {result['seconds']:.1f} s ({result['ms_per_step']:.2f} ms a step)")
+    row("training steps", f"{result['steps']:,} of {result['ms_per_step']:.2f} ms")
+    row("whole training", f"{result['seconds']:.1f} s, with validation and checkpoints")
     row("best epoch", f"{result['best_epoch']} of {result['epochs']}")
     row("seed", str(result["seed"]))
     return table
