@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from qdeq_qiskit.backends.estimator import HeisenbergEstimator
 from qdeq_qiskit.backends.exact import ExactLayer
+from qdeq_qiskit.backends.maps.measured import MeasuredMap
 from qdeq_qiskit.backends.program import program_of
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost
@@ -89,52 +90,29 @@ def connector_map(connector: TorchConnector, x: Tensor, lift: Tensor) -> FixedPo
     return ConnectorMap(connector.neural_network, x, connector.weight, lift)
 
 
-class ConnectorMap(FixedPointMap):
+class ConnectorMap(MeasuredMap[NeuralNetwork]):
     """w ↦ q(R w + x) for a network that is evaluated by its own `forward` and `backward`.
 
     One Jacobian costs one `backward` call, whatever is taken from it. It is a constant to autograd. The value that
     comes with it is not: a gradient through a Newton step is therefore the implicit one where the iteration has
     converged, and not further from the fixed point; it costs no further calls.
-
-    Args:
-        network: the network.
-        x: features, (B, d).
-        weight: θ, (P,).
-        lift: R, (d, n).
     """
-
-    def __init__(self, network: NeuralNetwork, x: Tensor, weight: Tensor, lift: Tensor) -> None:
-        self._network = network
-        self._x = x
-        self._weight = weight
-        self._lift = lift
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        return self._x, self._weight
 
     @property
     def cost(self) -> MapCost:
-        return _cost_of(self._network)
-
-    def with_inputs(self, inputs: tuple[Tensor, ...]) -> ConnectorMap:
-        x, weight = inputs
-        return ConnectorMap(self._network, x, weight, self._lift)
-
-    def select(self, rows: Tensor) -> ConnectorMap:
-        return ConnectorMap(self._network, self._x.index_select(0, rows), self._weight, self._lift)
+        return _cost_of(self._source)
 
     def value(self, w: Tensor) -> Tensor:
-        return _evaluated(self._v(w), self._weight, self._network)
+        return _evaluated(self._v(w), self._weight, self._source)
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         v = self._v(w)
-        jacobians = _jacobians(v, self._weight, self._network)
+        jacobians = _jacobians(v, self._weight, self._source)
         assert jacobians[0] is not None
-        return _evaluated(v, self._weight, self._network, jacobians), jacobians[0] @ self._lift
+        return _evaluated(v, self._weight, self._source, jacobians), jacobians[0] @ self._lift
 
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
-        of_v = _jacobians(self._v(w), self._weight, self._network)[0]
+        of_v = _jacobians(self._v(w), self._weight, self._source)[0]
         assert of_v is not None
         return of_v
 
@@ -142,14 +120,11 @@ class ConnectorMap(FixedPointMap):
         of_x, of_weight = (tensor.requires_grad for tensor in self.inputs)
         if not of_x and not of_weight:
             return None, None
-        jacobians = _jacobians(self._v(w), self._weight, self._network, of_features=of_x)
+        jacobians = _jacobians(self._v(w), self._weight, self._source, of_features=of_x)
         return (
             _pulled(cotangent, jacobians[0], shared=False) if of_x else None,
             _pulled(cotangent, jacobians[1], shared=True) if of_weight else None,
         )
-
-    def _v(self, w: Tensor) -> Tensor:
-        return torch.addmm(self._x, w, self._lift.T)
 
 
 # The exact layers of each connector, evaluated at its weights of the moment: load_state_dict(assign=True) and

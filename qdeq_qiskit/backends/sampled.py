@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles
 from qdeq_qiskit.backends.machine import Machine
+from qdeq_qiskit.backends.maps.measured import MeasuredMap
 from qdeq_qiskit.backends.program import GateProgram, program_of
 from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.circuits import QNNCircuit
@@ -210,52 +211,29 @@ class SampledLayer(nn.Module, Bindable):
         return value, torch.bmm(jacobian, chain.to(jacobian))
 
 
-class SampledMap(FixedPointMap):
+class SampledMap(MeasuredMap[SampledLayer]):
     """w ↦ q(R w + x), measured anew at every evaluation.
 
     Its Jacobian is measured too, together with the value, and is a constant to autograd. The value is not: a gradient
     through a Newton step is therefore the implicit one where the iteration has converged, and not further from the
     fixed point. That gradient is measured when it is asked for, with all its shifts, once for each recorded value.
-
-    Args:
-        layer: what measures.
-        x: features, (B, d).
-        weight: θ, (P,).
-        lift: R, (d, n).
     """
-
-    def __init__(self, layer: SampledLayer, x: Tensor, weight: Tensor, lift: Tensor) -> None:
-        self._layer = layer
-        self._x = x
-        self._weight = weight
-        self._lift = lift
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        return self._x, self._weight
 
     @property
     def cost(self) -> MapCost:
-        return self._layer.cost(self._lift.shape[1])
-
-    def with_inputs(self, inputs: tuple[Tensor, ...]) -> SampledMap:
-        x, weight = inputs
-        return SampledMap(self._layer, x, weight, self._lift)
-
-    def select(self, rows: Tensor) -> SampledMap:
-        return SampledMap(self._layer, self._x.index_select(0, rows), self._weight, self._lift)
+        return self._source.cost(self._lift.shape[1])
 
     def value(self, w: Tensor) -> Tensor:
-        return self._layer.value(torch.addmm(self._x, w, self._lift.T), self._weight)
+        return self._source.value(self._v(w), self._weight)
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        v = torch.addmm(self._x, w, self._lift.T)
-        measured, jacobian = self._layer.value_and_jacobian(v, self._weight, self._lift)
-        return self._layer.value(v, self._weight, measured), jacobian
+        v = self._v(w)
+        measured, jacobian = self._source.value_and_jacobian(v, self._weight, self._lift)
+        return self._source.value(v, self._weight, measured), jacobian
 
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
-        return self._layer.value_and_jacobian(torch.addmm(self._x, w, self._lift.T), self._weight, identity)[1]
+        return self._source.value_and_jacobian(self._v(w), self._weight, identity)[1]
 
 
 class _Measured(torch.autograd.Function):
