@@ -1,7 +1,7 @@
-r"""The sampled layer: expectation values from any V2 estimator, few circuits, exact difference rules.
+r"""The sampled layer: expectation values from a machine that runs circuits, few of them, exact difference rules.
 
-All samples of a batch go into one PUB, and all observables with them, as an array of shape (K, 1), so that commuting
-ones are measured together. Derivatives are differences of values at *finite* shifts that are exact without shot noise:
+All samples of a batch go to the machine in one call. Derivatives are differences of values at *finite* shifts that are
+exact without shot noise:
 
 - gates' angles: the shift rules of `machine`;
 - amplitude-encoded features: without noise in the encoder N(v) = ‖v‖² f(v) is quadratic, so that
@@ -17,50 +17,42 @@ from typing import Any
 import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
-from qiskit.primitives import BaseEstimatorV2
-from qiskit.transpiler import PassManager
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles
 from qdeq_qiskit.backends.machine import Machine
 from qdeq_qiskit.backends.maps.measured import MeasuredMap
+from qdeq_qiskit.backends.measurement import Measurement
 from qdeq_qiskit.backends.program import GateProgram, program_of
-from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, KrasnoselskiiMann, MapCost, Solver
 
 
 class SampledLayer(nn.Module, Bindable):
-    """q(v; θ) of a QNN circuit as an estimator measures it; differentiable once, by the exact rules above.
+    """q(v; θ) of a QNN circuit as a machine measures it; differentiable once, by the exact rules above.
 
-    Every evaluation draws anew. With a seed the sequence of all of a layer's evaluations is reproduced.
+    Every evaluation draws anew. With a seeded machine the sequence of all of a layer's evaluations is reproduced.
 
     Args:
         qnn: circuit, inputs, weights and observables.
-        estimator: evaluates the circuits.
-        shots: of each circuit; None for an estimator that is exact.
-        pass_manager: compiles the circuit, once; its layout is applied to the observables.
+        machine: runs that circuit; its rows of angles are those of the slots of `program_of` this circuit, the
+            inputs before the weights.
         noisy_encoder: whether gates of the encoder err, which decides the rule for amplitude-encoded features.
-        seed: of the shots, for a `BackendEstimatorV2` on a simulator.
         weight: the weights, (P,), to share with another layer; if None they start uniform in (−π, π), drawn from
             torch's generator.
 
     Attributes:
         weight: θ, (P,).
-        compiled: the circuit that runs, with one parameter for each of the program's slots.
-        circuits_run: how many circuits were run so far.
+        machine: as given.
     """
 
     def __init__(
         self,
         qnn: QNNCircuit,
-        estimator: BaseEstimatorV2,
+        machine: Machine,
         *,
-        shots: int | None,
-        pass_manager: PassManager | None = None,
         noisy_encoder: bool = False,
-        seed: int | None = None,
         weight: nn.Parameter | None = None,
     ) -> None:
         super().__init__()
@@ -70,25 +62,28 @@ class SampledLayer(nn.Module, Bindable):
             raise ValueError(f"weight has shape {tuple(weight.shape)}; this circuit has {qnn.num_weights} weights")
         self.qnn = qnn
         self.weight = weight
-        self.shots = shots
-        self.num_bases = Readout(qnn.observables).num_bases
+        self.machine = machine
         program = program_of(qnn.circuit, [*qnn.input_parameters, *qnn.weight_parameters])
         self._angle_map = program.angle_map.compile()
         self._inputs = nn.Identity() if qnn.num_amplitudes is None else AmplitudeAngles(qnn.num_amplitudes)
         self._quadratic = qnn.num_amplitudes is not None and not noisy_encoder
         self._input_slots = _slots_with(program, qnn.input_parameters)
         self._weight_slots = _slots_with(program, qnn.weight_parameters)
-        self._machine = Machine(program, qnn.observables, estimator, shots, pass_manager, seed)
 
     @property
     def compiled(self) -> QuantumCircuit:
-        """The circuit that runs: one parameter for each gate occurrence, before compilation."""
-        return self._machine.circuit.copy()
+        """The circuit that runs, a copy."""
+        return self.machine.circuit.copy()
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether values are means over shots."""
+        return self.machine.shots is not None
 
     @property
     def circuits_run(self) -> int:
         """Circuits run so far: one for each measurement basis of each sample and shift."""
-        return self._machine.rows_run * self.num_bases
+        return self.machine.rows_run * self.machine.circuits_per_row
 
     def forward(self, features: Tensor) -> Tensor:
         """q(v), (B, K), of features, (B, d).
@@ -108,10 +103,9 @@ class SampledLayer(nn.Module, Bindable):
 
     def cost(self, num_directions: int) -> MapCost:
         """What one sample costs, its Jacobian being wanted along so many directions."""
-        rows = (
-            2 * num_directions if self._quadratic else sum(len(self._machine.rules[slot]) for slot in self._input_slots)
-        )
-        return MapCost(self.num_bases, rows * self.num_bases, self.shots or 0)
+        rules, circuits = self.machine.rules, self.machine.circuits_per_row
+        rows = 2 * num_directions if self._quadratic else sum(len(rules[slot]) for slot in self._input_slots)
+        return MapCost(circuits, rows * circuits, self.machine.shots or 0)
 
     def value(self, v: Tensor, weight: Tensor, measured: Tensor | None = None) -> Tensor:
         """q(v; θ), (B, K); differentiable once.
@@ -123,7 +117,11 @@ class SampledLayer(nn.Module, Bindable):
         """
         if torch.is_grad_enabled() and (v.requires_grad or weight.requires_grad):
             return _Measured.apply(v, weight, self, measured)
-        return self._machine.run(self._angles(v.detach(), weight.detach())).to(v) if measured is None else measured
+        return self.measure(v, weight).values.to(v) if measured is None else measured
+
+    def measure(self, v: Tensor, weight: Tensor, *, shots: int | None = None) -> Measurement:
+        """q(v; θ) with its covariance, B rows, from as many shots a circuit as given, or as the machine takes."""
+        return self.machine.run(self._angles(v.detach(), weight.detach()), shots=shots)
 
     def value_and_jacobian(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """q, (B, K), and its derivatives along the columns of `directions`, (d, m): (B, K, m); nothing is recorded."""
@@ -145,7 +143,7 @@ class SampledLayer(nn.Module, Bindable):
         if slots:
             with torch.enable_grad():
                 angles = self._angles(v_leaf, weight_leaf)
-            _, jacobian = self._machine.run_shifted(angles.detach(), slots)
+            jacobian = self.machine.run_shifted(angles.detach(), slots).derivatives
             pulled = torch.zeros_like(angles).index_copy(
                 1, torch.tensor(slots), torch.einsum("bk,bkg->bg", cotangent.detach().double().cpu(), jacobian)
             )
@@ -186,7 +184,7 @@ class SampledLayer(nn.Module, Bindable):
         moves = steps.unsqueeze(-1) * directions.T  # (B, m, d)
         points = torch.stack((v.unsqueeze(1) + moves, v.unsqueeze(1) - moves))  # (2, B, m, d)
         rows = torch.cat((v, points.flatten(0, 2)))
-        values = self._machine.run(self._angles(rows, weight)).to(v)
+        values = self.machine.run(self._angles(rows, weight)).values.to(v)
         value = values[: len(v)]
         squares = points.square().sum(-1, keepdim=True)
         forms = squares * values[len(v) :].unflatten(0, points.shape[:3])
@@ -198,7 +196,8 @@ class SampledLayer(nn.Module, Bindable):
 
     def _along_angles(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """By the shift rules on the angles that depend on the inputs, and the chain rule."""
-        value, jacobian = self._machine.run_shifted(self._angles(v, weight), self._input_slots)
+        measured = self.machine.run_shifted(self._angles(v, weight), self._input_slots)
+        value, jacobian = measured.at.values, measured.derivatives
         tangents = [
             torch.func.jvp(lambda point: self._angles(point, weight), (v,), (direction.expand_as(v),))[1]
             for direction in directions.T
@@ -223,8 +222,17 @@ class SampledMap(MeasuredMap[SampledLayer]):
     def cost(self) -> MapCost:
         return self._source.cost(self._lift.shape[1])
 
+    @property
+    def is_sampled(self) -> bool:
+        return self._source.is_sampled
+
     def value(self, w: Tensor) -> Tensor:
         return self._source.value(self._v(w), self._weight)
+
+    def measure(self, w: Tensor, *, shots: int | None = None) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            measured = self._source.measure(self._v(w), self._weight, shots=shots)
+        return measured.values.to(w), measured.covariance.to(w)
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         v = self._v(w)

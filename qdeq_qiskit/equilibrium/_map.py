@@ -70,6 +70,33 @@ class FixedPointMap(ABC):
         """Circuits and shots of one sample's evaluation."""
         return MapCost()
 
+    @property
+    def steers_exactly(self) -> bool:
+        """Whether G of `value_and_steering` is ∂f/∂w itself, so that it may serve as the Jacobian at the answer."""
+        return True
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether values are means over shots, which no two evaluations share."""
+        return False
+
+    def value_and_steering(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """f(w), (B, n), and a matrix G near ∂f/∂w, (B, n, n), to steer Newton's steps by.
+
+        An inexact G costs iterations, never accuracy: steps end where f(w) = w. It counts as a Jacobian evaluation.
+        """
+        return self.value_and_jacobian(w)
+
+    def measure(self, w: Tensor, *, shots: int | None = None) -> tuple[Tensor, Tensor]:
+        """f(w), (B, n), as one evaluation finds it, and the covariance of that value, (B, n, n); zero if f is exact.
+
+        Args:
+            w: the state, (B, n).
+            shots: of each circuit; None for as many as `cost` says. An exact map has no use for them.
+        """
+        value = self.value(w)
+        return value, value.new_zeros(*value.shape, value.shape[1])
+
     def frozen(self) -> FixedPointMap:
         """The map to solve with: no gradients are recorded, and whatever can be precomputed once per batch is."""
         return self.with_inputs(tuple(tensor.detach() for tensor in self.inputs))

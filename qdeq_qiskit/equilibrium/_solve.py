@@ -28,7 +28,7 @@ class Root:
         relative_residual: the same divided by ‖f(w)‖₂, (B,).
         iterations: steps taken, (B,).
         evaluations: evaluations of f, (B,).
-        jacobian_evaluations: evaluations of ∂f/∂w, (B,).
+        jacobian_evaluations: evaluations of ∂f/∂w, or of the matrix that steers in its place, (B,).
         converged: whether the relative residual is within the tolerance, (B,).
         reason: codes of `Reason`, (B,).
         unconverged: how many samples did not converge.
@@ -116,8 +116,9 @@ class _Search:
         self.trace: list[Tensor] | None = [] if trace else None
         self.interval = interval
         self.wants_jacobian = keep_jacobian and solver.uses_jacobian
-        # A converged sample's last Jacobian is the one at its answer only if every iteration is looked at.
-        self.keeps_jacobian = self.wants_jacobian and interval == 1
+        # A converged sample's last Jacobian is the one at its answer only if every iteration is looked at, and if it
+        # is a Jacobian at all.
+        self.keeps_jacobian = self.wants_jacobian and interval == 1 and fixed_point_map.steers_exactly
         self.zero = torch.finfo(start.dtype).tiny ** 0.5  # added to ‖f(w)‖, so that f(w) = 0 divides nothing by 0
 
     def answer(self) -> Root:
@@ -188,7 +189,7 @@ class _Search:
         for iteration in range(solver.max_iterations + 1):
             w = active.w
             if solver.wants_jacobian(attempt, iteration):
-                value, jacobian = active.map.value_and_jacobian(w)
+                value, jacobian = active.map.value_and_steering(w)
             else:
                 value, jacobian = active.map.value(w), None
             difference = checked_value(value, w) - w

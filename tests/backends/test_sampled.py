@@ -15,6 +15,7 @@ from qiskit.transpiler import CouplingMap, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 
 from qdeq_qiskit.backends.exact import ExactLayer
+from qdeq_qiskit.backends.machine import EstimatorMachine
 from qdeq_qiskit.backends.sampled import SampledLayer, sampled_solver
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, ImplicitAdjoint, Newton, Unrolled, nearest_lift
@@ -45,7 +46,12 @@ def tangled_model() -> QNNCircuit:
 def exact_twins(model: QNNCircuit, *, noisy_encoder: bool) -> tuple[ExactLayer, SampledLayer]:
     torch.manual_seed(0)
     exact = ExactLayer(model, precision="double")
-    sampled = SampledLayer(model, StatevectorEstimator(), shots=None, noisy_encoder=noisy_encoder, weight=exact.weight)
+    sampled = SampledLayer(
+        model,
+        EstimatorMachine(model, StatevectorEstimator(), shots=None),
+        noisy_encoder=noisy_encoder,
+        weight=exact.weight,
+    )
     return exact, sampled
 
 
@@ -118,7 +124,7 @@ def test_the_circuits_of_a_batch_are_as_many_as_announced_and_run_in_one_job(
     make: Callable[[], QNNCircuit], bases: int, jacobian: int, counted: type[CountingBackend]
 ) -> None:
     model = make()
-    layer = SampledLayer(model, BackendEstimatorV2(backend=counted()), shots=100, seed=3)
+    layer = SampledLayer(model, EstimatorMachine(model, BackendEstimatorV2(backend=counted()), shots=100, seed=3))
     d, n = model.num_features, model.num_outputs
     bound = layer.bind(torch.randn(5, d, generator=torch.Generator().manual_seed(0)), nearest_lift(d, n))
     assert bound.cost.circuits_per_value == bases
@@ -143,7 +149,9 @@ def test_a_noisy_amplitude_encoder_is_differentiated_by_its_own_angles_which_cos
 
 @pytest.mark.parametrize("shots", [1, 7, 100, 1024, 4096, 100_000])
 def test_the_shots_run_are_the_shots_asked_for(shots: int, counted: type[CountingBackend]) -> None:
-    layer = SampledLayer(tangled_model(), BackendEstimatorV2(backend=counted()), shots=shots, seed=0)
+    layer = SampledLayer(
+        tangled_model(), EstimatorMachine(tangled_model(), BackendEstimatorV2(backend=counted()), shots=shots, seed=0)
+    )
     with torch.no_grad():
         layer(torch.zeros(1, 3))
     assert counted.shots == (shots,)
@@ -157,7 +165,9 @@ def test_a_seed_reproduces_a_sequence_of_evaluations_which_differ_from_each_othe
     v = torch.tensor([[0.2, 0.4, 0.6]])
 
     def evaluations(seed: int) -> torch.Tensor:
-        layer = SampledLayer(model, BackendEstimatorV2(backend=counted()), shots=50, seed=seed, weight=weight)
+        layer = SampledLayer(
+            model, EstimatorMachine(model, BackendEstimatorV2(backend=counted()), shots=50, seed=seed), weight=weight
+        )
         with torch.no_grad():
             return torch.stack([layer(v) for _ in range(4)])
 
@@ -171,7 +181,11 @@ def test_a_seed_reproduces_a_sequence_of_evaluations_which_differ_from_each_othe
 def test_the_noise_of_values_is_that_of_their_shots() -> None:
     model = angle_model()
     exact = ExactLayer(model, precision="double")
-    layer = SampledLayer(model, BackendEstimatorV2(backend=AerSimulator()), shots=400, seed=1, weight=exact.weight)
+    layer = SampledLayer(
+        model,
+        EstimatorMachine(model, BackendEstimatorV2(backend=AerSimulator()), shots=400, seed=1),
+        weight=exact.weight,
+    )
     v = torch.randn(1, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).expand(300, -1)
     with torch.no_grad():
         values, mean = layer(v), exact(v[:1])[0]
@@ -180,13 +194,50 @@ def test_the_noise_of_values_is_that_of_their_shots() -> None:
     assert (z.square().mean(0) - 1).abs().max() < 5 * np.sqrt(2 / 300)
 
 
+def test_a_measurement_knows_its_shots_and_its_error() -> None:
+    model = angle_model()
+    exact = ExactLayer(model, precision="double")
+    machine = EstimatorMachine(model, BackendEstimatorV2(backend=AerSimulator()), shots=100, seed=1)
+    bound = SampledLayer(model, machine, weight=exact.weight).bind(
+        torch.randn(2, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2)),
+        nearest_lift(16, 4).double(),
+    )
+    w = torch.zeros(2, 4, dtype=torch.float64)
+    value, covariance = bound.measure(w, shots=40_000)
+    mean = exact.bind(bound.inputs[0], nearest_lift(16, 4).double()).value(w)
+    assert bound.is_sampled
+    torch.testing.assert_close(torch.diag_embed(covariance.diagonal(dim1=1, dim2=2)), covariance)
+    torch.testing.assert_close(covariance.diagonal(dim1=1, dim2=2), (1 - mean**2) / 40_000, rtol=0.05, atol=1e-7)
+    assert ((value - mean).abs() < 5 * covariance.diagonal(dim1=1, dim2=2).sqrt()).all()
+    assert machine.shots_run == 2 * 40_000
+    assert bound.measure(w)[1].diagonal(dim1=1, dim2=2).min() > covariance.max()
+    assert machine.shots_run == 2 * 40_100
+
+
+def test_derivatives_come_with_the_error_that_repetitions_show() -> None:
+    model = tangled_model()
+    machine = EstimatorMachine(model, BackendEstimatorV2(backend=AerSimulator()), shots=200, seed=1)
+    slots = list(range(len(machine.rules)))
+    angles = torch.linspace(0.2, 1.7, len(slots), dtype=torch.float64).expand(250, -1)
+    measured = machine.run_shifted(angles, slots)
+    spread = measured.derivatives.var(dim=0)  # (K, S)
+    claimed = measured.covariance.diagonal(dim1=2, dim2=3).mean(0).T
+    # The second observable is a sum of two strings, whose standard errors an estimator adds up: no less than the truth.
+    assert ((spread[0] / claimed[0] - 1).abs() < 5 * np.sqrt(2 / 250)).all()
+    assert (spread[1] < claimed[1] * (1 + 5 * np.sqrt(2 / 250))).all()
+
+
 def test_a_layout_that_moves_qubits_moves_the_observables_with_them() -> None:
     exact = ExactLayer(amplitude_model(), precision="double")
     line = CouplingMap.from_line(7)
     pass_manager = generate_preset_pass_manager(
         3, coupling_map=line, basis_gates=["rz", "sx", "x", "cx"], initial_layout=[5, 2, 6, 4], seed_transpiler=1
     )
-    layer = SampledLayer(exact.qnn, StatevectorEstimator(), shots=None, pass_manager=pass_manager, weight=exact.weight)
+    layer = SampledLayer(
+        exact.qnn,
+        EstimatorMachine(exact.qnn, StatevectorEstimator(), shots=None, pass_manager=pass_manager),
+        weight=exact.weight,
+    )
     assert layer.compiled.num_qubits == 7
     v = torch.randn(2, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -196,7 +247,11 @@ def test_a_layout_that_moves_qubits_moves_the_observables_with_them() -> None:
 def test_an_equilibrium_of_sampled_values_lies_where_the_exact_one_does() -> None:
     model = amplitude_model()
     exact = ExactLayer(model, precision="double", weight=torch.nn.Parameter(0.4 * torch.ones(39, dtype=torch.float64)))
-    layer = SampledLayer(model, BackendEstimatorV2(backend=AerSimulator()), shots=4096, seed=0, weight=exact.weight)
+    layer = SampledLayer(
+        model,
+        EstimatorMachine(model, BackendEstimatorV2(backend=AerSimulator()), shots=4096, seed=0),
+        weight=exact.weight,
+    )
     x = torch.randn(3, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     lift = nearest_lift(11, 4).double()
     with torch.no_grad():
@@ -215,15 +270,19 @@ def test_an_estimator_that_returns_nan_is_an_error() -> None:
             job.result()[0].data.evs[...] = np.nan
             return job
 
-    layer = SampledLayer(tangled_model(), Broken(), shots=None)
+    layer = SampledLayer(tangled_model(), EstimatorMachine(tangled_model(), Broken(), shots=None))
     with torch.no_grad(), pytest.raises(RuntimeError, match="Broken returned"):
         layer(torch.zeros(1, 3))
 
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="has 2 weights"):
-        SampledLayer(tangled_model(), StatevectorEstimator(), shots=None, weight=torch.nn.Parameter(torch.zeros(3)))
-    layer = SampledLayer(tangled_model(), StatevectorEstimator(), shots=None)
+        SampledLayer(
+            tangled_model(),
+            EstimatorMachine(tangled_model(), StatevectorEstimator(), shots=None),
+            weight=torch.nn.Parameter(torch.zeros(3)),
+        )
+    layer = SampledLayer(tangled_model(), EstimatorMachine(tangled_model(), StatevectorEstimator(), shots=None))
     with pytest.raises(ValueError, match=r"\(2, 4\); this circuit takes \(B, 3\)"):
         layer.bind(torch.zeros(2, 4), torch.zeros(4, 2))
     with pytest.raises(ValueError, match=r"\(2, 4\); this circuit takes \(B, 3\)"):
@@ -232,7 +291,7 @@ def test_wrong_shapes_are_refused() -> None:
 
 def test_a_batch_without_samples_has_no_values_and_costs_nothing() -> None:
     for model in (amplitude_model(), tangled_model()):
-        layer = SampledLayer(model, StatevectorEstimator(), shots=None)
+        layer = SampledLayer(model, EstimatorMachine(model, StatevectorEstimator(), shots=None))
         d, n = model.num_features, model.num_outputs
         bound = layer.bind(torch.zeros(0, d), nearest_lift(d, n))
         assert [tensor.shape for tensor in bound.value_and_jacobian(torch.zeros(0, n))] == [(0, n), (0, n, n)]
@@ -242,7 +301,7 @@ def test_a_batch_without_samples_has_no_values_and_costs_nothing() -> None:
 
 
 def test_whole_numbers_are_taken_as_floating_point_ones() -> None:
-    layer = SampledLayer(tangled_model(), StatevectorEstimator(), shots=None)
+    layer = SampledLayer(tangled_model(), EstimatorMachine(tangled_model(), StatevectorEstimator(), shots=None))
     ones = torch.ones(1, 3, dtype=torch.int64)
     assert torch.equal(layer(ones), layer(ones.float()))
 

@@ -58,3 +58,15 @@ def test_select_takes_rows_of_the_batched_inputs_only() -> None:
     chosen = FunctionMap(lambda w, x, weight: x * weight + w, (x, weight), batched=1).select(torch.tensor([2, 0]))
     assert chosen.value(torch.zeros(2, 2)).tolist() == [[4.0, 10.0], [0.0, 2.0]]
     assert chosen.inputs[1] is weight
+
+
+def test_a_map_that_is_exact_measures_without_error_and_steers_by_its_jacobian() -> None:
+    problem = case("tanh")
+    fixed_point_map = FunctionMap(problem.layer, (problem.x,), batched=1).frozen()
+    w = torch.randn(3, 3, dtype=torch.float64)
+    value, covariance = fixed_point_map.measure(w, shots=10)
+    assert torch.equal(value, problem.layer(w, problem.x))
+    assert torch.equal(covariance, torch.zeros(3, 3, 3, dtype=torch.float64))
+    assert not fixed_point_map.is_sampled
+    assert fixed_point_map.steers_exactly
+    assert torch.equal(fixed_point_map.value_and_steering(w)[1], fixed_point_map.value_and_jacobian(w)[1])

@@ -290,3 +290,32 @@ def test_looking_only_now_and_then_as_on_a_gpu_changes_no_answer(solver: Solver)
     if solver.uses_jacobian:
         torch.testing.assert_close(rarely.jacobian[both], often.jacobian[both], rtol=1e-7, atol=1e-8)
         assert (rarely.jacobian_evaluations[both] == rarely.evaluations[both] - solver.picard_steps + 1).all()
+
+
+class Steered(FunctionMap):
+    """A map whose steering matrix is a tenth off its Jacobian."""
+
+    steers_exactly = False
+
+    def with_inputs(self, inputs: tuple[Tensor, ...]) -> "Steered":
+        return Steered(self._function, inputs, batched=self._batched)
+
+    def value_and_steering(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        value, jacobian = self.value_and_jacobian(w)
+        return value, 0.9 * jacobian
+
+
+@pytest.mark.parametrize("name", ["contraction", "rotation", "quantum"])
+def test_an_inexact_steering_matrix_changes_neither_the_answer_nor_its_jacobian(name: str) -> None:
+    problem = case(name)
+    x, start = problem.x, torch.zeros(3, problem.state_size).double()
+    exact = FunctionMap(problem.layer, (x,), batched=1).frozen()
+    steered = Steered(problem.layer, (x,), batched=1).frozen()
+    right = solve(exact, start, Newton(tolerance=1e-12), keep_jacobian=True)
+    found = solve(steered, start, Newton(tolerance=1e-12, max_iterations=60), keep_jacobian=True)
+    assert found.converged.all()
+    assert int(found.iterations.sum()) > int(right.iterations.sum())
+    torch.testing.assert_close(found.w, right.w, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.jacobian, exact.value_and_jacobian(found.w)[1], rtol=0, atol=1e-12)
+    # One matrix for each step after the first, which is w ← f(w), and one Jacobian for the answer.
+    assert torch.equal(found.jacobian_evaluations, found.evaluations - 1 + 1)

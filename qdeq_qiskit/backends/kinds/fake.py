@@ -12,6 +12,7 @@ from torch import nn
 
 from qdeq_qiskit.backends.aer import require_aer
 from qdeq_qiskit.backends.kinds._backend import Backend
+from qdeq_qiskit.backends.machine import EstimatorMachine
 from qdeq_qiskit.backends.sampled import SampledLayer, sampled_solver
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Solver
@@ -53,15 +54,8 @@ class FakeBackend(Backend):
             optimization_level=self.optimization_level, backend=processor, seed_transpiler=self.seed
         )
         estimator = BackendEstimatorV2(backend=require_aer().AerSimulator.from_backend(processor))
-        return SampledLayer(
-            qnn,
-            estimator,
-            shots=self.shots,
-            pass_manager=pass_manager,
-            noisy_encoder=True,
-            seed=self.seed,
-            weight=weight,
-        )
+        machine = EstimatorMachine(qnn, estimator, shots=self.shots, pass_manager=pass_manager, seed=self.seed)
+        return SampledLayer(qnn, machine, noisy_encoder=True, weight=weight)
 
     def default_solver(self) -> Solver:
         return sampled_solver()

@@ -10,6 +10,7 @@ from torch import nn
 
 from qdeq_qiskit.backends.aer import require_aer
 from qdeq_qiskit.backends.kinds._backend import Backend
+from qdeq_qiskit.backends.machine import EstimatorMachine
 from qdeq_qiskit.backends.sampled import SampledLayer, sampled_solver
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Solver
@@ -29,7 +30,7 @@ class ShotsBackend(Backend):
 
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> SampledLayer:
         estimator = BackendEstimatorV2(backend=require_aer().AerSimulator(method="statevector"))
-        return SampledLayer(qnn, estimator, shots=self.shots, seed=self.seed, weight=weight)
+        return SampledLayer(qnn, EstimatorMachine(qnn, estimator, shots=self.shots, seed=self.seed), weight=weight)
 
     def default_solver(self) -> Solver:
         return sampled_solver()
