@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
-
 import torch
 
+from qdeq_qiskit.aer import require_aer
 
-def require_aer() -> ModuleType:
-    """The module qiskit_aer, imported on first use.
-
-    Raises:
-        ImportError: Aer is not installed, or its shared libraries cannot be loaded; says which package to install.
-    """
-    try:
-        return importlib.import_module("qiskit_aer")
-    except ImportError as error:
-        raise ImportError(
-            "this needs Qiskit Aer, which could not be imported "
-            f"({error}). Install one of the two packages, never both, since they hold the same module: "
-            "`pip install qiskit-aer` for the CPU, or `pip install qiskit-aer-gpu` (Linux, CUDA 12) "
-            "for an NVIDIA GPU; `engine: torch` needs neither"
-        ) from error
+__all__ = ["aer_devices", "require_aer", "torch_devices"]
 
 
 def aer_devices() -> list[str]:

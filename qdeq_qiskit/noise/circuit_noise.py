@@ -1,0 +1,169 @@
+"""What goes wrong at each gate and readout of one compiled circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from qiskit.quantum_info import SuperOp
+
+from qdeq_qiskit.noise import channels
+
+if TYPE_CHECKING:
+    from qiskit_aer.noise import NoiseModel
+
+Location = tuple[str, tuple[int, ...]]
+IDLE = "delay"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CircuitNoise:
+    """A channel after each gate, an assignment matrix at each readout, relaxation during delays.
+
+    Qubits are the wires of the compiled circuit. A gate without an entry is ideal.
+
+    Attributes:
+        num_qubits: number of wires, n.
+        errors: superoperators, (4ᵏ, 4ᵏ) for k qubits, by gate name and qubits, in Qiskit's qubit order.
+        assignments: (2, 2) a wire, P(measured | prepared) in row `measured` and column `prepared`.
+        idle: (T1, T2) in seconds, of wires that relax during delays.
+        names: the gates that the noise is about, whether or not the circuit has them.
+    """
+
+    num_qubits: int
+    errors: Mapping[Location, np.ndarray] = field(default_factory=dict)
+    assignments: Mapping[int, np.ndarray] = field(default_factory=dict)
+    idle: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in ("errors", "assignments", "idle"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def noisy_gates(self) -> frozenset[Location]:
+        """The gates that have an error, also one scaled to zero."""
+        return frozenset(self.errors)
+
+    @property
+    def has_readout_error(self) -> bool:
+        """Whether any readout may be wrong."""
+        return any(not np.array_equal(matrix, np.eye(2)) for matrix in self.assignments.values())
+
+    def channel(self, gate: str, qubits: tuple[int, ...], duration: float | None = None) -> SuperOp | None:
+        """What acts after a gate; None if nothing does.
+
+        Args:
+            gate: the gate's name.
+            qubits: its qubits, in the circuit's order.
+            duration: in seconds; only for a delay, and needed there if its wire relaxes.
+
+        Raises:
+            ValueError: a delay on a wire that relaxes has no duration.
+        """
+        superop = self.errors.get((gate, tuple(qubits)))
+        if gate == IDLE and qubits[0] in self.idle:
+            if duration is None:
+                raise ValueError(f"the delay on wire {qubits[0]} has no duration in seconds, so how it relaxes is open")
+            relaxing = channels.relaxation(*self.idle[qubits[0]], duration)
+            superop = relaxing if superop is None else relaxing @ superop
+        if superop is None or np.array_equal(superop, np.eye(len(superop))):
+            return None
+        return SuperOp(superop)
+
+    def assignment(self, qubit: int) -> np.ndarray:
+        """P(measured | prepared), (2, 2): row `measured`, column `prepared`."""
+        return np.array(self.assignments.get(qubit, np.eye(2)))
+
+    def then(self, other: CircuitNoise) -> CircuitNoise:
+        """This noise, followed by another one of the same circuit."""
+        if self.num_qubits != other.num_qubits:
+            raise ValueError(f"noise of {self.num_qubits} wires cannot be joined to noise of {other.num_qubits}")
+        return CircuitNoise(
+            self.num_qubits,
+            errors=_joined(self.errors, other.errors, lambda first, second: second @ first),
+            assignments=_joined(self.assignments, other.assignments, lambda first, second: second @ first),
+            idle=_joined(self.idle, other.idle, _both_relax),
+            names=self.names | other.names,
+        )
+
+    def scaled(self, factor: float) -> CircuitNoise:
+        """The noise λ = k + f times: k times, then once more with probability f; idle time times λ.
+
+        Raises:
+            ValueError: the factor is negative or not finite.
+        """
+        if not 0 <= factor < np.inf:
+            raise ValueError(f"noise is scaled by a finite factor of at least 0, not by {factor}")
+        if factor == 1:
+            return self
+        return CircuitNoise(
+            self.num_qubits,
+            errors={location: channels.repeated(superop, factor) for location, superop in self.errors.items()},
+            assignments={qubit: channels.repeated(matrix, factor) for qubit, matrix in self.assignments.items()},
+            idle={wire: (t1 / factor, t2 / factor) for wire, (t1, t2) in self.idle.items() if factor},
+            names=self.names,
+        )
+
+    def twirled(self) -> CircuitNoise:
+        """Every gate's error replaced by its Pauli twirl; readout and delays stay, as they do on a machine."""
+        errors = {
+            location: superop if location[0] == IDLE else channels.pauli_twirl(superop)
+            for location, superop in self.errors.items()
+        }
+        return CircuitNoise(self.num_qubits, errors, self.assignments, self.idle, self.names)
+
+    def to_aer(self) -> NoiseModel:
+        """The same noise for an `AerSimulator`, readout and delays included.
+
+        Raises:
+            ImportError: Aer is not installed.
+        """
+        from qdeq_qiskit.noise.aer_noise import noise_model_of
+
+        return noise_model_of(self)
+
+    @classmethod
+    def from_aer(
+        cls,
+        noise_model: NoiseModel,
+        gates: Iterable[Location],
+        *,
+        num_qubits: int | None = None,
+        physical: Iterable[int] | None = None,
+    ) -> CircuitNoise:
+        """The noise that an Aer noise model puts on some gates.
+
+        Args:
+            noise_model: any model of errors at gates and independent errors at readouts.
+            gates: (name, qubits) of the compiled circuit, qubits being its wires.
+            num_qubits: number of wires; by default one more than the largest in `gates`.
+            physical: the model's qubit for each wire; by default the wire itself.
+
+        Raises:
+            ImportError: Aer is not installed.
+            ValueError: the model has a joint readout error of several qubits, or noise that depends on more than the
+                gate's name and qubits.
+        """
+        from qdeq_qiskit.noise.aer_noise import noise_of_model
+
+        gates = sorted(gates)
+        if num_qubits is None:
+            num_qubits = 1 + max((qubit for _, qubits in gates for qubit in qubits), default=-1)
+        return noise_of_model(noise_model, gates, tuple(range(num_qubits) if physical is None else physical))
+
+
+def _joined(first: Mapping[Any, Any], second: Mapping[Any, Any], both: Callable[[Any, Any], Any]) -> dict[Any, Any]:
+    """The union of two mappings; a key that both have gets both values joined."""
+    overlap = {key: both(first[key], second[key]) for key in first.keys() & second.keys()}
+    return {**first, **second, **overlap}
+
+
+def _both_relax(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    """Two relaxations at once: their rates add."""
+    t1, t2 = (1 / (1 / one + 1 / other) for one, other in zip(first, second, strict=True))
+    return t1, t2
