@@ -55,7 +55,7 @@ def factorise(
         ValueError: the circuit is not unitary, or has a parameter that is in neither list.
     """
     whole = program_of(circuit, [*input_parameters, *weight_parameters])
-    prefix_operations, suffix_operations = _split(whole, set(input_parameters))
+    prefix_operations, suffix_operations = split_at_inputs(whole, set(input_parameters))
     prefix = _restrict(whole, prefix_operations, [*input_parameters, *weight_parameters])
     suffix = _restrict(whole, suffix_operations, list(weight_parameters))
     qubits = circuit.num_qubits
@@ -82,7 +82,7 @@ def factorise(
     return Factorisation(prefix, suffix, "general", 2**qubits, text)
 
 
-def _split(program: GateProgram, inputs: set[Parameter]) -> tuple[list[Operation], list[Operation]]:
+def split_at_inputs(program: GateProgram, inputs: set[Parameter]) -> tuple[list[Operation], list[Operation]]:
     """Walks back from the end: an operation is in the suffix if nothing that depends on inputs comes after it."""
     blocked: set[int] = set()
     prefix: list[Operation] = []

@@ -48,7 +48,7 @@ def generator(name: str) -> np.ndarray:
     if name in _CONTROLLED_ROTATIONS:
         return np.kron(np.diag([0.0, 1.0]), PAULIS[_CONTROLLED_ROTATIONS[name]])
     matrix = np.eye(1)
-    for pauli in _PAULI_ROTATIONS[name]:
+    for pauli in _PAULI_ROTATIONS[_RENAMED.get(name, name)]:
         matrix = np.kron(matrix, PAULIS[pauli])
     return matrix
 
@@ -58,16 +58,24 @@ class Operation:
     """One unitary on some wires; `wires[0]` is the most significant factor of its matrix.
 
     Attributes:
-        name: gate name, as in Qiskit.
+        name: gate name, as in Qiskit; "delay" for a wire that waits.
         wires: the wires it acts on.
         slot: index of its angle, for a rotation; None for a fixed unitary.
-        matrix: the fixed unitary, or None for a rotation.
+        matrix: the fixed unitary (the identity for a delay), or None for a rotation.
+        duration: how long it takes, in seconds, where a noise model must be told: for a delay. None for a gate, whose
+            duration its name and qubits say.
     """
 
     name: str
     wires: tuple[int, ...]
     slot: int | None = None
     matrix: np.ndarray | None = field(default=None, compare=False)
+    duration: float | None = None
+
+    @property
+    def qubits(self) -> tuple[int, ...]:
+        """Its wires in the order in which Qiskit gives the gate its qubits."""
+        return self.wires if self.slot is not None else self.wires[::-1]
 
     @property
     def num_shifts(self) -> int:
@@ -96,6 +104,19 @@ class AngleMap:
         indices = [position.get(expression) for expression in self.expressions]
         return None if any(index is None for index in indices) else indices  # type: ignore[return-value]
 
+    def affine(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """A, (G, P), and b, (G,), such that φ = A·values + b; None if any angle is no affine function."""
+        position = {parameter: index for index, parameter in enumerate(self.parameters)}
+        matrix, offset = np.zeros((len(self.expressions), len(self.parameters))), np.zeros(len(self.expressions))
+        for row, expression in enumerate(self.expressions):
+            terms = _affine_terms(expression)
+            if terms is None:
+                return None
+            offset[row] = terms[1]
+            for parameter, slope in terms[0].items():
+                matrix[row, position[parameter]] = slope
+        return matrix, offset
+
     def compile(self) -> Callable[[Tensor], Tensor]:
         """A differentiable function from parameter values, (..., P), to angles, (..., G)."""
         plain = self.plain_indices
@@ -104,8 +125,23 @@ class AngleMap:
         if plain is not None:
             index = torch.tensor(plain, dtype=torch.long)
             return lambda values: values.index_select(-1, index.to(values.device))
+        affine = self.affine()
+        if affine is not None:
+            return affine_function(*affine)
         functions = [_torch_function(expression, self.parameters) for expression in self.expressions]
         return lambda values: torch.stack([function(values) for function in functions], dim=-1)
+
+
+def affine_function(matrix: np.ndarray, offset: np.ndarray) -> Callable[[Tensor], Tensor]:
+    """values, (..., P) → values·Aᵀ + b, (..., G), differentiable; `matrix` is A, (G, P), `offset` b, (G,)."""
+    if matrix.shape[1] and (np.count_nonzero(matrix, axis=1) <= 1).all():
+        # Usually an angle has one parameter: to pick it is faster, and exact where a sum of products is not.
+        column = np.abs(matrix).argmax(axis=1)
+        index, shift = torch.from_numpy(column), torch.from_numpy(offset.copy())
+        slopes = torch.from_numpy(np.take_along_axis(matrix, column[:, None], axis=1)[:, 0])
+        return lambda values: values.index_select(-1, index.to(values.device)) * slopes.to(values) + shift.to(values)
+    transposed, shift = torch.from_numpy(matrix.T.copy()), torch.from_numpy(offset.copy())
+    return lambda values: values @ transposed.to(values) + shift.to(values)
 
 
 @dataclass(frozen=True)
@@ -145,7 +181,7 @@ def program_of(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Gate
         )
     operations: list[Operation] = []
     expressions: list[ParameterExpression] = []
-    for name, angle, qubits, gate in _instructions(_in_basis(circuit)):
+    for name, angle, qubits, gate in instructions_of(in_basis(circuit)):
         if angle is None:
             # Qiskit's matrices count the first qubit as the least significant one.
             operations.append(Operation(name, tuple(reversed(qubits)), matrix=Operator(gate).data))
@@ -155,7 +191,7 @@ def program_of(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Gate
     return GateProgram(circuit.num_qubits, tuple(operations), AngleMap(tuple(parameters), tuple(expressions)))
 
 
-def _instructions(
+def instructions_of(
     circuit: QuantumCircuit,
 ) -> Iterator[tuple[str, ParameterExpression | None, tuple[int, ...], Instruction]]:
     """(name, angle or None, qubit indices, gate) of every instruction but barriers."""
@@ -165,19 +201,19 @@ def _instructions(
         if name == "barrier":
             continue
         qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
-        yield name, _angle_of(gate), qubits, gate
+        yield name, angle_of(gate), qubits, gate
 
 
-def _angle_of(gate: Instruction) -> ParameterExpression | None:
+def angle_of(gate: Instruction) -> ParameterExpression | None:
     free = [value for value in gate.params if isinstance(value, ParameterExpression) and value.parameters]
     return free[0] if free else None
 
 
-def _in_basis(circuit: QuantumCircuit) -> QuantumCircuit:
+def in_basis(circuit: QuantumCircuit) -> QuantumCircuit:
     """The circuit with every parameterised gate a rotation that has a generator here."""
-    if not all(_is_ready(name, angle, gate) for name, angle, _, gate in _instructions(circuit)):
+    if not all(_is_ready(name, angle, gate) for name, angle, _, gate in instructions_of(circuit)):
         circuit = transpile(circuit, basis_gates=_BASIS, optimization_level=0)
-    for _, _, _, gate in _instructions(circuit):
+    for _, _, _, gate in instructions_of(circuit):
         if not isinstance(gate, Gate):
             raise ValueError(
                 f"circuit {circuit.name!r} has a {gate.name!r}, which is not a unitary gate; "
@@ -194,6 +230,19 @@ def _is_ready(name: str, angle: ParameterExpression | None, gate: Instruction) -
         return True
     closed = not isinstance(gate, ControlledGate) or gate.ctrl_state == 2**gate.num_ctrl_qubits - 1
     return closed and (name in _PAULI_ROTATIONS or name in _CONTROLLED_ROTATIONS)
+
+
+def _affine_terms(expression: ParameterExpression) -> tuple[dict[Parameter, float], float] | None:
+    """The slopes by parameter and the constant of an affine expression; None if it is not one, or not real."""
+    try:
+        # The derivative of an affine expression comes out as a plain number.
+        slopes = {parameter: expression.gradient(parameter) for parameter in expression.parameters}
+        if any(isinstance(slope, ParameterExpression) for slope in slopes.values()):
+            return None
+        constant = expression.bind(dict.fromkeys(expression.parameters, 0.0)).numeric()
+        return {parameter: float(slope) for parameter, slope in slopes.items()}, float(constant)
+    except (RuntimeError, TypeError, ValueError):  # sign has no derivative, a complex number is no angle
+        return None
 
 
 def _torch_function(expression: ParameterExpression, parameters: tuple[Parameter, ...]) -> Callable[[Tensor], Tensor]:

@@ -10,7 +10,7 @@ from qiskit.quantum_info import Operator
 
 from qdeq_qiskit.backends.engines.blocks import cut_into_blocks
 from qdeq_qiskit.backends.evolution import basis_columns, evolve
-from qdeq_qiskit.backends.program import program_of
+from qdeq_qiskit.backends.program import AngleMap, program_of
 
 
 def unitary_by_evolution(circuit, parameters, values):
@@ -143,3 +143,31 @@ def test_a_derivative_takes_two_shifts_or_four_for_a_controlled_rotation():
     circuit, parameters = every_gate_circuit()
     shifts = {(operation.name, operation.num_shifts) for operation in program_of(circuit, parameters).operations}
     assert {("rx", 2), ("rzx", 2), ("crx", 4), ("cry", 4), ("crz", 4), ("cx", 0)} <= shifts
+
+
+def test_affine_angles_are_the_expressions_values_and_the_rest_is_told_apart():
+    p, q = Parameter("p"), Parameter("q")
+    one_each = AngleMap((p, q), (p + 0.5, -q / 2, p - p + 0.7, 2 * p.conjugate()))
+    several = AngleMap((p, q), (p + 0.5, 2 * q - 3 * p + 1))
+    values = torch.tensor([[0.3, -1.2], [2.0, 0.7]], dtype=torch.float64, requires_grad=True)
+    for angle_map in (one_each, several):
+        assert angle_map.affine() is not None
+        bound = [
+            [
+                float(e.bind({a: row[i] for i, a in enumerate((p, q)) if a in e.parameters}).numeric())
+                for e in angle_map.expressions
+            ]
+            for row in values.tolist()
+        ]
+        assert np.allclose(angle_map.compile()(values).detach().numpy(), bound, rtol=0, atol=1e-15)
+        assert torch.autograd.gradcheck(angle_map.compile(), values)
+    for expression in (p * q, p.sin(), p.sign(), p.abs(), p * 1j, p + 1j):
+        assert AngleMap((p, q), (p, expression)).affine() is None
+
+
+def test_qubits_are_in_the_order_of_qiskits_gates():
+    circuit = QuantumCircuit(3)
+    circuit.cx(2, 0)
+    circuit.rzx(Parameter("t"), 2, 0)
+    fixed, rotation = program_of(circuit, list(circuit.parameters)).operations
+    assert fixed.qubits == rotation.qubits == (2, 0)
