@@ -108,7 +108,7 @@ def kraus_operators(superop: np.ndarray) -> list[np.ndarray]:
 
     Qiskit's conversion drops operators of weight below 1e-8, which is where the error of two qubits at once lies.
     """
-    dim = int(round(np.sqrt(len(superop))))
+    dim = round(np.sqrt(len(superop)))
     choi = superop.reshape(dim, dim, dim, dim).transpose(3, 1, 2, 0).reshape(dim * dim, dim * dim)
     values, vectors = np.linalg.eigh((choi + choi.conj().T) / 2)
     kept = values > 1e-16

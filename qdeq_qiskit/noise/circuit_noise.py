@@ -49,11 +49,6 @@ class CircuitNoise:
         """The gates that have an error, also one scaled to zero."""
         return frozenset(self.errors)
 
-    @property
-    def has_readout_error(self) -> bool:
-        """Whether any readout may be wrong."""
-        return any(not np.array_equal(matrix, np.eye(2)) for matrix in self.assignments.values())
-
     def channel(self, gate: str, qubits: tuple[int, ...], duration: float | None = None) -> SuperOp | None:
         """What acts after a gate; None if nothing does.
 
@@ -105,7 +100,7 @@ class CircuitNoise:
             self.num_qubits,
             errors={location: channels.repeated(superop, factor) for location, superop in self.errors.items()},
             assignments={qubit: channels.repeated(matrix, factor) for qubit, matrix in self.assignments.items()},
-            idle={wire: (t1 / factor, t2 / factor) for wire, (t1, t2) in self.idle.items() if factor},
+            idle={wire: slower(times, factor) for wire, times in self.idle.items()},
             names=self.names,
         )
 
@@ -163,7 +158,13 @@ def _joined(first: Mapping[Any, Any], second: Mapping[Any, Any], both: Callable[
     return {**first, **second, **overlap}
 
 
+def slower(times: tuple[float, float], factor: float) -> tuple[float, float]:
+    """(T1, T2) with which a delay relaxes as one λ times as long did."""
+    t1, t2 = times
+    return (t1 / factor, t2 / factor) if factor else (np.inf, np.inf)
+
+
 def _both_relax(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
     """Two relaxations at once: their rates add."""
-    t1, t2 = (1 / (1 / one + 1 / other) for one, other in zip(first, second, strict=True))
+    t1, t2 = (1 / rate if rate else np.inf for rate in (1 / a + 1 / b for a, b in zip(first, second, strict=True)))
     return t1, t2

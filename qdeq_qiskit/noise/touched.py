@@ -25,7 +25,7 @@ def check_touched(circuit: QuantumCircuit, noise: CircuitNoise, *, allow_untouch
     """
     gates = circuit_gates(circuit)
     touched = gates & noise.noisy_gates
-    if not noise.names and (noise.has_readout_error or noise.idle):
+    if not noise.names and (noise.assignments or noise.idle):
         return
     sets = f"the circuit has {_listed(gates)}; the noise is about {_about(noise)}"
     if gates and not touched:

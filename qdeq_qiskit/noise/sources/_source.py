@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,9 +33,9 @@ class Source(BaseModel, ABC):
         """ValueError if the factor λ drives one of the source's parameters out of its range."""
 
     @property
+    @abstractmethod
     def processor(self) -> Target | None:
-        """The processor that the source is a snapshot of, if it is one."""
-        return None
+        """The processor that the source is a snapshot of; None if it is no snapshot."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -44,35 +43,67 @@ class Source(BaseModel, ABC):
 
 
 class GateSource(Source, ABC):
-    """A source whose error after a gate depends on the gate alone, the same on every qubit."""
+    """A source that depends on a gate's name and number of qubits only, the same everywhere on the machine."""
 
     virtual: tuple[str, ...] = Field(default=VIRTUAL, description="Gates without an error, such as [rz, id].")
 
+    @abstractmethod
+    def error(self, name: str, num_qubits: int, scale: float) -> np.ndarray | None:
+        """The superoperator after a gate, (4ⁿ, 4ⁿ), scaled by λ; None if such gates have no error.
 
-def noise_after_gates(
-    compiled: Compiled, virtual: tuple[str, ...], error: Callable[[str, int], np.ndarray | None]
-) -> CircuitNoise:
-    """The noise of `error(name, number of qubits)`, a superoperator or None, after every gate that is not virtual."""
-    found: dict[tuple[str, int], np.ndarray] = {}
-    gates = [(name, qubits) for name, qubits in sorted(possible_gates(compiled)) if name not in virtual]
-    for name, size in {(name, len(qubits)) for name, qubits in gates}:
-        superop = error(name, size)
-        if superop is not None:
-            found[name, size] = superop
-    errors = {(name, qubits): found[name, len(qubits)] for name, qubits in gates if (name, len(qubits)) in found}
-    return CircuitNoise(
-        compiled.circuit.num_qubits, errors=errors, names=frozenset([f"every gate but {', '.join(virtual)}"])
-    )
+        Raises:
+            ValueError: the source does not suit the gate.
+        """
+
+    @property
+    def processor(self) -> None:
+        return None
+
+    def noise_of_gates(self, compiled: Compiled, scale: float) -> CircuitNoise:
+        """`error` after every gate that is not virtual."""
+        gates = [(name, qubits) for name, qubits in possible_gates(compiled) if name not in self.virtual]
+        kinds = sorted({(name, len(qubits)) for name, qubits in gates})
+        superops = {(name, size): self.error(name, size, scale) for name, size in kinds}
+        errors = {}
+        for name, qubits in sorted(gates):
+            superop = superops[name, len(qubits)]
+            if superop is not None:
+                errors[name, qubits] = superop
+        return CircuitNoise(compiled.circuit.num_qubits, errors=errors, names=self._about())
+
+    @abstractmethod
+    def strength(self, num_qubits: int) -> object:
+        """The option for gates of that many qubits; None if they have no error."""
+
+    def _about(self) -> frozenset[str]:
+        """What the source is about, in words."""
+        sizes = [f"{words}-qubit" for number, words in ((1, "one"), (2, "two")) if self.strength(number) is not None]
+        return frozenset({f"{' and '.join(sizes)} gates but {', '.join(self.virtual)}"} if sizes else ())
 
 
-def scaled_probability(key: str, probability: float | None, scale: float) -> float | None:
+class BySize(GateSource, ABC):
+    """A source with one option for gates of one qubit, and one for gates of two."""
+
+    one_qubit: float | None
+    two_qubit: float | None
+
+    def strength(self, num_qubits: int) -> float | None:
+        return self.one_qubit if num_qubits == 1 else self.two_qubit
+
+    def build(self, compiled: Compiled, scale: float) -> CircuitNoise:
+        return self.noise_of_gates(compiled, scale)
+
+    def strengths(self) -> str:
+        """The options that are given, such as `1q 0.001, 2q 0.01`."""
+        return ", ".join(f"{size}q {value:g}" for size in (1, 2) if (value := self.strength(size)) is not None)
+
+
+def scaled_probability(key: str, probability: float, scale: float) -> float:
     """p → λp.
 
     Raises:
         ValueError: λp is above 1.
     """
-    if probability is None:
-        return None
     if probability * scale > 1:
         raise ValueError(
             f"scale {scale:g} drives {key} from {probability:g} to {probability * scale:g}, which is no probability; "

@@ -1,0 +1,69 @@
+"""Coherent over-rotation."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Literal, final
+
+import numpy as np
+from pydantic import Field
+
+from qdeq_qiskit.noise import channels
+from qdeq_qiskit.noise.sources._source import BySize
+
+# The last letter is the gate's first qubit: the control of cx is its first, and ecr is built from rzx.
+_AXES = {
+    **dict.fromkeys(("x", "sx", "sxdg", "rx"), "X"),
+    **dict.fromkeys(("y", "ry"), "Y"),
+    **dict.fromkeys(("z", "s", "sdg", "t", "tdg", "p", "u1", "rz"), "Z"),
+    **dict.fromkeys(("cz", "cp", "rzz"), "ZZ"),
+    **dict.fromkeys(("cx", "ecr", "rzx"), "XZ"),
+    **{"cy": "YZ", "rxx": "XX", "ryy": "YY"},
+}
+_CONTROLLED = {"crx": "X", "cry": "Y", "crz": "Z"}
+
+
+@final
+class OverRotation(BySize):
+    r"""Every gate turns too far, by a fixed angle ε about its own axis: \(\exp(-i ε G / 2)\) after the gate.
+
+    G is the Pauli of the gate (X for sx, Z ⊗ Z for cz, Z on the control and X on the target for cx and ecr); for h it
+    is (X + Z)/√2, and for controlled rotations |1⟩⟨1| ⊗ P.
+    """
+
+    kind: Literal["over_rotation"] = "over_rotation"
+    one_qubit: float | None = Field(
+        default=None, description="ε after gates of one qubit, in radians; null: they have no error."
+    )
+    two_qubit: float | None = Field(
+        default=None, description="ε after gates of two qubits, in radians; null: they have no error."
+    )
+
+    def error(self, name: str, num_qubits: int, scale: float) -> np.ndarray | None:
+        angle = self.strength(num_qubits)
+        if angle is None:
+            return None
+        return channels.rotation(_axis(name), angle * scale)
+
+    def check_scale(self, scale: float) -> None:
+        pass  # every angle is one
+
+    def describe(self) -> str:
+        return f"over-rotation ({self.strengths()} rad)"
+
+
+def _axis(name: str) -> np.ndarray:
+    """G of a gate, with eigenvalues −1, 0 and 1; Qiskit's qubit order."""
+    if name == "id":
+        return np.zeros((2, 2))
+    if name == "h":
+        return (channels.PAULIS["X"] + channels.PAULIS["Z"]) / np.sqrt(2)
+    if name in _CONTROLLED:
+        return np.kron(channels.PAULIS[_CONTROLLED[name]], np.diag([0.0, 1.0]))
+    if name not in _AXES:
+        known = ", ".join([*_AXES, "h", *_CONTROLLED])
+        raise ValueError(
+            f"over_rotation: gate {name!r} has no axis of its own to turn about; compile the circuit to some of "
+            f"{known}, or name {name!r} in virtual"
+        )
+    return reduce(np.kron, [channels.PAULIS[letter] for letter in _AXES[name]])
