@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qdeq_qiskit import __version__
-from qdeq_qiskit.recipes import RecipeError, list_recipes
+from qdeq_qiskit.recipes import KINDS, RecipeError, list_recipes
 
 P = ParamSpec("P")
 USER_ERROR, INTERRUPTED = 2, 130
@@ -156,16 +156,15 @@ def report(run: Run, data_dir: DataDir = None) -> None:
 @app.command()
 @_answers_errors
 def recipes(
-    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="circuits, backends or training.")] = None,
+    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="training, circuits, backends, noise or studies.")] = None,
 ) -> None:
     """List the recipes, one line each."""
-    kinds = ("training", "circuits", "backends")
-    if kind is not None and kind not in kinds:
-        raise RecipeError(f"recipes: {kind!r} is not a kind of recipe; expected {', '.join(kinds)}")
+    if kind is not None and kind not in KINDS:
+        raise RecipeError(f"recipes: {kind!r} is not a kind of recipe; expected {', '.join(KINDS)}")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for chosen in [kind] if kind else kinds:
+    for chosen in [kind] if kind else KINDS:
         table.add_row(f"[dim]{chosen}/[/]", "")
         for entry in list_recipes(chosen):
             table.add_row(f"  {entry.name}", entry.description)

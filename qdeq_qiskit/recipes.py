@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 SUFFIXES = (".yaml", ".yml")
 MAX_BYTES = 1_000_000
+KINDS = ("training", "circuits", "backends", "noise", "studies")
+# Keys whose value is a file beside the recipe that names it.
+_FILE_KEYS = ("calibration",)
 
 
 class RecipeError(ValueError):
@@ -36,7 +39,7 @@ class RecipeEntry:
     """One recipe in a list.
 
     Attributes:
-        kind: the folder that it stands in (`circuits`, `backends`, `training`).
+        kind: the folder that it stands in, one of `KINDS`.
         name: what it is called by.
         path: its file.
         description: its own line about itself.
@@ -59,12 +62,14 @@ def load(
     """Read a recipe, apply overrides, and check it.
 
     Args:
-        kind: the recipe folder to look in (`circuits`, `backends`, `training`).
+        kind: the recipe folder to look in, one of `KINDS`.
         name_or_path: a recipe's name, or the path of a YAML file.
         model: the pydantic model, or annotated union of models, that the recipe must satisfy.
-        overrides: `"a.b=c"` each, or a single one; c is parsed as YAML.
-        references: top-level keys that may name another recipe instead of holding it, and that recipe's kind:
-            `{"circuit": "circuits"}`. The other recipe is put in its place before overrides go deeper into it.
+        overrides: `"a.b=c"` each, or a single one; c is parsed as YAML. Entries of a list go by their number, from 0.
+        references: keys that may name another recipe instead of holding it, and that recipe's kind:
+            `{"backend": "backends", "backend.noise": "noise", "runs.*": "training"}`, where `*` is every entry of a
+            list or mapping. A name is looked up beside the file that it stands in. The other recipe is put in its
+            place before overrides go deeper into it.
 
     Returns:
         An instance of `model`.
@@ -181,13 +186,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _tree(path: Path, overrides: Iterable[str], references: Mapping[str, str]) -> _Tree:
     """A file's mapping with overrides applied and references put in."""
-    tree = _Tree(read_yaml(path), origin=str(path))
+    # What stands above goes first: only then is there something below.
+    patterns = {
+        tuple(key.split(".")): kind for key, kind in sorted(references.items(), key=lambda it: it[0].count("."))
+    }
+    tree = _Tree(_read(path), origin=str(path), base=path.parent)
     for text in overrides:
         key, value = parse_override(text)
-        _expand(tree, references, [key[0]] if len(key) > 1 else [], path.parent)
-        tree.set(key, value, origin=f"--set {text}")
-    _expand(tree, references, references, path.parent)
+        above = {pattern: kind for pattern, kind in patterns.items() if len(pattern) < len(key)}
+        _expand(tree, above, within=key)
+        tree.set(key, value, origin=f"--set {text}", base=path.parent)
+    _expand(tree, patterns)
     return tree
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file's mapping, with the files that it names found from where it stands."""
+
+    def found(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: found(name, entry) for name, entry in value.items()}
+        if isinstance(value, list):
+            return [found("", entry) for entry in value]
+        if key in _FILE_KEYS and isinstance(value, str) and (path.parent / value).is_file():
+            return str((path.parent / value).absolute())
+        return value
+
+    return {name: found(name, entry) for name, entry in read_yaml(path).items()}
 
 
 def _to_blame(path: Path, overrides: list[str], references: Mapping[str, str], model: Any) -> list[str]:
@@ -219,7 +244,13 @@ def _look(data: Any) -> str | None:
     return None
 
 
-_TELLING = {"training": {"data", "backend"}, "circuits": {"encoder"}, "backends": {"kind"}}
+_TELLING = {
+    "training": {"data", "backend"},
+    "circuits": {"encoder"},
+    "noise": {"sources"},
+    "studies": {"models", "noise"},
+    "backends": {"kind"},
+}
 
 
 def _plain(value: Any) -> Any:
@@ -261,45 +292,80 @@ _Loader.add_implicit_resolver(
 
 
 class _Tree:
-    """A recipe's mapping, and where each part of it was written (for errors)."""
+    """A recipe's mapping, and for each part of it where it was written (for errors) and from which folder."""
 
-    def __init__(self, data: Any, *, origin: str) -> None:
+    def __init__(self, data: Any, *, origin: str, base: Path | None = None) -> None:
         self.data = data
         self.origins: dict[tuple[str, ...], str] = {(): origin}
+        self.bases: dict[tuple[str, ...], Path | None] = {(): base}
 
-    def set(self, key: tuple[str, ...], value: Any, *, origin: str) -> None:
+    def set(self, key: tuple[str, ...], value: Any, *, origin: str, base: Path) -> None:
         """Put `value` under `key`; mappings on the way are made where they are missing."""
         node = self.data
-        for depth, part in enumerate(key[:-1]):
-            if part not in node:
-                node[part] = {}
+        for depth, part in enumerate(key):
+            where = ".".join(key[:depth])
+            if isinstance(node, list) and not (part.isdecimal() and int(part) < len(node)):
+                raise RecipeError(
+                    f"{origin}: {where} is a list of {len(node)} entries, numbered from 0; there is no {part!r}"
+                )
+            if not isinstance(node, dict | list):
+                raise RecipeError(f"{origin}: {where} is {_shown(node)}, it has no keys below it")
+            place: Any = int(part) if isinstance(node, list) else part
+            if depth == len(key) - 1:
+                node[place] = value
+            elif isinstance(node, dict) and part not in node:
+                node[place] = {}
                 self.origins[key[: depth + 1]] = origin
-            if not isinstance(node[part], dict):
-                where = ".".join(key[: depth + 1])
-                raise RecipeError(f"{origin}: {where} is {_shown(node[part])}, it has no keys below it")
-            node = node[part]
-        node[key[-1]] = value
+            node = node[place]
+        for places in (self.origins, self.bases):
+            for below in [known for known in places if known[: len(key)] == key]:
+                del places[below]
         self.origins[key] = origin
+        self.bases[key] = base
+
+    def named(
+        self, pattern: tuple[str, ...], within: tuple[str, ...] | None = None
+    ) -> Iterator[tuple[tuple[str, ...], str]]:
+        """The keys that match a pattern and hold a word, and the word; with `within`, only those above that key."""
+        found: list[tuple[tuple[str, ...], Any]] = [((), self.data)]
+        for depth, part in enumerate(pattern):
+            deeper = [(key, name, node) for key, holder in found for name, node in _entries(holder)]
+            wanted = part if within is None else within[depth]
+            found = [
+                ((*key, name), node) for key, name, node in deeper if part in ("*", name) and wanted in ("*", name)
+            ]
+        return ((key, node) for key, node in found if isinstance(node, str))
 
     def origin(self, loc: Sequence[Any]) -> tuple[str, int]:
         """Where the part at `loc` was written, and how many leading keys that place takes for granted."""
-        for length in range(len(loc), -1, -1):
-            if tuple(loc[:length]) in self.origins:
-                return self.origins[tuple(loc[:length])], length
-        return self.origins[()], 0
+        length = self._nearest(self.origins, loc)
+        return self.origins[tuple(loc[:length])], length
+
+    def base(self, loc: Sequence[str]) -> Path | None:
+        """The folder from which names at `loc` are looked up."""
+        return self.bases[tuple(loc[: self._nearest(self.bases, loc)])]
+
+    def _nearest(self, places: Mapping[tuple[str, ...], Any], loc: Sequence[Any]) -> int:
+        return next((length for length in range(len(loc), -1, -1) if tuple(loc[:length]) in places), 0)
 
 
-def _expand(tree: _Tree, references: Mapping[str, str], keys: Iterable[str], base: Path) -> None:
-    """Put the recipes that are referred to by name in place of their names."""
-    for key in keys:
-        if key not in references or not isinstance(tree.data.get(key), str):
-            continue
-        name = tree.data[key]
-        try:
-            path = find(references[key], name, base=base)
-        except RecipeError as error:
-            raise RecipeError(f"{tree.origin([key])[0]}: {key}: {error}") from None
-        tree.set((key,), read_yaml(path), origin=str(path))
+def _entries(node: Any) -> Iterator[tuple[str, Any]]:
+    """What a mapping or list holds, by name or number."""
+    if isinstance(node, dict):
+        yield from node.items()
+    elif isinstance(node, list):
+        yield from ((str(number), entry) for number, entry in enumerate(node))
+
+
+def _expand(tree: _Tree, references: Mapping[tuple[str, ...], str], within: tuple[str, ...] | None = None) -> None:
+    """Put the recipes that are referred to by name in place of their names; with `within`, those above that key."""
+    for pattern, kind in references.items():
+        for key, name in list(tree.named(pattern, within)):
+            try:
+                path = find(kind, name, base=tree.base(key))
+            except RecipeError as error:
+                raise RecipeError(f"{tree.origin(key)[0]}: {'.'.join(key)}: {error}") from None
+            tree.set(key, _read(path), origin=str(path), base=path.parent)
 
 
 def _validate(tree: _Tree, model: Any, *, blamed: str | None = None) -> Any:
@@ -447,7 +513,7 @@ def _files(kind: str) -> list[Path]:
 
 
 def _singular(kind: str) -> str:
-    return kind[:-1] if kind.endswith("s") else kind
+    return {"studies": "study"}.get(kind, kind[:-1] if kind.endswith("s") else kind)
 
 
 def _shown(value: object) -> str:

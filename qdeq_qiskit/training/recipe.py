@@ -15,7 +15,7 @@ from qdeq_qiskit.training.datasets import DataRecipe
 from qdeq_qiskit.training.images import ImageSplits
 
 KIND = "training"
-REFERENCES = {"circuit": "circuits", "backend": "backends"}
+REFERENCES = {"circuit": "circuits", "backend": "backends", "backend.noise": "noise"}
 
 
 @final
