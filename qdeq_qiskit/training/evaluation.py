@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.images import Images
 
 TRACED_SAMPLES = 512
+_NEWER = {"half_width", "confidence"}  # files of earlier versions lack them
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Evaluation:
         trace: relative residuals of the first samples at each evaluation, (T, M); empty in direct mode.
         circuits, shots: what was spent, in total.
         seconds: how long it took.
+        half_width: of the 95% confidence interval of w*, the widest entry's, (N,); empty where exact.
+        confidence: probability that the predicted class is the one of the true fixed point, (N,); empty where exact.
     """
 
     labels: np.ndarray
@@ -50,6 +53,8 @@ class Evaluation:
     circuits: int
     shots: int
     seconds: float
+    half_width: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    confidence: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def predicted(self) -> np.ndarray:
@@ -79,6 +84,8 @@ class Evaluation:
             "mean_iterations": float(self.iterations.mean()),
             "mean_evaluations": float(self.evaluations.mean()),
             "spectral_radius_median": float(np.median(self.radius)) if len(self.radius) else None,
+            "median_half_width": float(np.median(self.half_width)) if len(self.half_width) else None,
+            "median_confidence": float(np.median(self.confidence)) if len(self.confidence) else None,
             "circuits": self.circuits,
             "shots": self.shots,
             "seconds": self.seconds,
@@ -88,7 +95,7 @@ class Evaluation:
         """Write every array into one safetensors file."""
         from safetensors.numpy import save
 
-        arrays = {field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}
+        arrays = {entry.name: np.ascontiguousarray(getattr(self, entry.name)) for entry in fields(self)}
         write_atomically(path, save(arrays))
 
     @classmethod
@@ -107,7 +114,9 @@ class Evaluation:
             raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
         except SafetensorError as error:
             raise RunError(f"{path}: is not a whole safetensors file: {error}") from None
-        if set(arrays) != {field.name for field in fields(cls)}:
+        for name in _NEWER & {entry.name for entry in fields(cls)} - set(arrays):
+            arrays[name] = np.zeros(0)
+        if set(arrays) != {entry.name for entry in fields(cls)}:
             raise RunError(f"{path}: holds {sorted(arrays)}, not an evaluation of this version")
         for name in ("circuits", "shots", "seconds"):
             arrays[name] = arrays[name].item()
@@ -154,6 +163,30 @@ def evaluate(classifier: QDEQClassifier, images: Images, *, chunk: int = 1024) -
         shots=sum(solution.shots for solution in solutions),
         seconds=seconds,
     )
+
+
+def follow(
+    classifier: QDEQClassifier, images: Images, start: np.ndarray, *, chunk: int = 1024
+) -> tuple[np.ndarray, np.ndarray]:
+    """The equilibria that the solver reaches from given states instead of zero.
+
+    Args:
+        classifier: left in evaluation mode.
+        images: N images.
+        start: w₀, (N, n).
+        chunk: samples at a time.
+
+    Returns:
+        w, (N, n), and whether each converged, (N,).
+    """
+    classifier.eval()
+    features = classifier.features(torch.from_numpy(images.pixels))
+    starts = torch.as_tensor(start).to(features)
+    with torch.no_grad():
+        parts = zip(features.split(chunk), starts.split(chunk), strict=True)
+        solutions = [classifier.equilibrium(part, w0) for part, w0 in parts]
+    value, converged = ([getattr(solution, name) for solution in solutions] for name in ("value", "converged"))
+    return _array(torch.cat(value)), _array(torch.cat(converged))
 
 
 def _radius(classifier: QDEQClassifier, parts: tuple[torch.Tensor, ...], solutions: list[Solution]) -> np.ndarray:

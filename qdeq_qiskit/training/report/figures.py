@@ -2,71 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import wraps
-from typing import Any, ParamSpec
+from collections.abc import Sequence
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-INK = "#1f2933"
-MUTED = "#7b8794"
-GRID = "#e4e7eb"
-MAIN = "#2a6f97"
-ACCENT = "#c8553d"
-PALE = "#a9cce3"
-
-P = ParamSpec("P")
+from qdeq_qiskit.training.report.style import ACCENT, INK, MAIN, MUTED, PALE, styled
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    settings: Any = {
-        "font.family": "DejaVu Sans",
-        "font.size": 9.5,
-        "text.color": INK,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK,
-        "axes.linewidth": 0.8,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": 10,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.titlepad": 10,
-        "grid.color": GRID,
-        "grid.linewidth": 0.8,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
-        "legend.frameon": False,
-        "legend.fontsize": 9,
-        "lines.linewidth": 1.8,
-        "lines.solid_capstyle": "round",
-        "figure.facecolor": "white",
-        "savefig.facecolor": "white",
-    }
-    with mpl.rc_context(settings):
-        yield
-
-
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with _style():
-            return draw(*args, **kwargs)
-
-    return styled
-
-
-@_styled
+@styled
 def learning_curves(
     history: Sequence[dict[str, Any]], *, best_epoch: int, control: float | None, penalised: bool = False
 ) -> Figure:
@@ -101,7 +48,7 @@ def learning_curves(
     return figure
 
 
-@_styled
+@styled
 def convergence(trace: np.ndarray, *, tolerance: float) -> Figure:
     """Relative residual against evaluations of f: median, the middle 80%, and the worst sample."""
     figure = Figure(figsize=(5.1, 4.2), layout="constrained")
@@ -125,7 +72,7 @@ def convergence(trace: np.ndarray, *, tolerance: float) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def iteration_histogram(iterations: np.ndarray) -> Figure:
     """How many solver iterations the test samples took."""
     figure = Figure(figsize=(5.1, 3.3), layout="constrained")
@@ -143,7 +90,7 @@ def iteration_histogram(iterations: np.ndarray) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def spectral_radius(radius: np.ndarray) -> Figure:
     """Distribution of the spectral radius of ∂f/∂w at the equilibria."""
     figure = Figure(figsize=(5.1, 3.3), layout="constrained")
@@ -183,7 +130,7 @@ def spectral_radius(radius: np.ndarray) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> Figure:
     """True against predicted classes, in images."""
     size = len(class_names)
@@ -217,7 +164,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, class_names: Seq
     return figure
 
 
-@_styled
+@styled
 def predictions(
     pixels: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> Figure:

@@ -1,0 +1,1 @@
+"""Noise studies: models × noise × shots × mitigation × seeds, on a dask cluster, to a table, figures and a report."""

@@ -1,0 +1,181 @@
+"""The folder of one study, and what stands where in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from qdeq_qiskit import recipes
+from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.studies.recipe import StudyRecipe
+from qdeq_qiskit.training.errors import RunError
+
+STUDY, ORIGIN, LOCK = "study.yaml", "study.json", ".lock"
+
+
+@dataclass(frozen=True)
+class StudyDirectory:
+    """One study's folder.
+
+    Attributes:
+        path: the folder: `study.yaml` (resolved), `study.json` (where it came from), `runs/` (the training runs),
+            `cells/` (a file of figures for each finished cell, beside one of arrays), `failures/` (the last error of
+            each task that failed), `journal.jsonl` (a line for each computation), `table.parquet` and `table.csv`,
+            `figures/`, `report.html`.
+    """
+
+    path: Path
+
+    @classmethod
+    def claim(cls, out: Path | None, *, name: str) -> Self:
+        """A new, empty folder: `out`, or the first free `runs/<name>-<number>`.
+
+        Raises:
+            RunError: `out` holds something already, or cannot be made.
+        """
+        try:
+            if out is not None:
+                if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                    continued = f"; `qdeq study --resume {out}` continues it" if (out / STUDY).exists() else ""
+                    raise RunError(f"{out}: is there already and is never overwritten{continued}")
+                out.mkdir(parents=True, exist_ok=True)
+                return cls(out)
+            number = 1
+            while True:
+                path = Path("runs") / f"{name}-{number}"
+                try:
+                    path.mkdir(parents=True)
+                    return cls(path)
+                except FileExistsError:
+                    number += 1
+        except OSError as error:
+            raise RunError(f"{out or 'runs'}: cannot be written: {error.strerror or error}") from None
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The folder of a study that was begun.
+
+        Raises:
+            RunError: there is no study in it.
+        """
+        if not (path / STUDY).is_file():
+            if path.is_dir():
+                raise RunError(f"{path}: holds no study (no {STUDY})")
+            if path.exists():
+                raise RunError(f"{path}: is a file; give the folder of the study")
+            raise RunError(f"{path}: there is no such study folder")
+        return cls(path)
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def cells(self) -> Path:
+        return self.path / "cells"
+
+    @property
+    def failures(self) -> Path:
+        return self.path / "failures"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def table(self) -> Path:
+        """The tidy table without its suffix: `.parquet` and `.csv`."""
+        return self.path / "table"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def begin(self, recipe: StudyRecipe, origin: dict[str, Any]) -> None:
+        """Write down what is going to be done; `recipe` is resolved, so that nothing else needs to stay in place."""
+        for folder in (self.runs, self.cells, self.failures, self.figures):
+            folder.mkdir(exist_ok=True)
+        write_atomically(self.path / ORIGIN, json.dumps(origin, indent=2) + "\n")
+        write_atomically(self.path / STUDY, recipes.dump(recipe))
+
+    def recipe(self) -> StudyRecipe:
+        """The resolved recipe.
+
+        Raises:
+            RecipeError: somebody changed it into something else.
+        """
+        return StudyRecipe.load(self.path / STUDY)
+
+    def origin(self) -> dict[str, Any]:
+        """Which recipe by name, which data folder, when, with which versions.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        content = _read_json(self.path / ORIGIN)
+        if content is None:
+            raise RunError(f"{self.path / ORIGIN}: is missing or damaged")
+        return content
+
+    def row(self, key: str) -> dict[str, Any] | None:
+        """A finished cell's figures; None if it is not finished."""
+        return _read_json(self.cells / f"{key}.json")
+
+    def arrays(self, key: str) -> Path:
+        """The file with a cell's arrays; whole if the cell has its row."""
+        return self.cells / f"{key}.safetensors"
+
+    def finish_cell(self, key: str, row: dict[str, Any]) -> None:
+        """Write down a cell's figures; from now on it counts as finished. Its arrays must be there before."""
+        write_atomically(self.cells / f"{key}.json", json.dumps(row, indent=1, allow_nan=False) + "\n")
+
+    def record_failure(self, key: str, error: str, details: str) -> None:
+        """Write down why a task failed."""
+        content = {"error": error, "details": details}
+        write_atomically(self.failures / f"{key}.json", json.dumps(content, indent=1) + "\n")
+
+    def forget_failure(self, key: str) -> None:
+        """What failed once was done now."""
+        (self.failures / f"{key}.json").unlink(missing_ok=True)
+
+    def failure(self, key: str) -> str | None:
+        """The last error of a task; None if there was none."""
+        content = _read_json(self.failures / f"{key}.json")
+        return str(content["error"]) if content is not None and "error" in content else None
+
+    def log(self, key: str, seconds: float) -> None:
+        """Add a line to the journal of all computations; one write, so that lines of several workers do not mix."""
+        line = json.dumps({"key": key, "seconds": round(seconds, 3), "pid": os.getpid()}) + "\n"
+        with (self.path / "journal.jsonl").open("ab", buffering=0) as file:
+            file.write(line.encode())
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes from running this study meanwhile; the system lets go when the process dies.
+
+        Raises:
+            RunError: one is running it.
+        """
+        with (self.path / LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.path}: another process is running this study") from None
+            except OSError:  # a file system without locks: nothing is lost but this check
+                pass
+            yield
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """A mapping in a file; None if the file is missing or not whole."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

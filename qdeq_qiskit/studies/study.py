@@ -1,0 +1,231 @@
+"""One study, from a recipe to a table, figures and a report."""
+
+from __future__ import annotations
+
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from qdeq_qiskit import __version__, recipes
+from qdeq_qiskit.studies import work
+from qdeq_qiskit.studies.directory import STUDY, StudyDirectory
+from qdeq_qiskit.studies.plan import Plan, make_plan
+from qdeq_qiskit.studies.progress import StudyProgress
+from qdeq_qiskit.studies.recipe import KIND, StudyRecipe
+from qdeq_qiskit.studies.references import resolved
+from qdeq_qiskit.studies.table import failures, make_table, write_table
+from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.idx import chosen_folder
+
+TRAININGS, CELLS = "trainings", "cells"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a study came to.
+
+    Attributes:
+        directory: its folder.
+        cells: how many cells there are.
+        missing: (title, reason) of what failed.
+    """
+
+    directory: StudyDirectory
+    cells: int
+    missing: list[tuple[str, str]]
+
+
+def run_study(
+    name_or_path: str | Path,
+    *,
+    overrides: tuple[str, ...] | list[str] = (),
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    console: Console | None = None,
+) -> Finished:
+    """Run a study from the beginning.
+
+    Nothing is written before everything that the recipe names was found, built and compiled once.
+
+    Args:
+        name_or_path: a study recipe.
+        overrides: `"samples=40"` each.
+        out: a new or empty directory; None for the first free `runs/<name>-<number>`.
+        data_dir: folder of data that are not bundled.
+        workers: processes of the local cluster; None for one per CPU.
+        scheduler: address of a running dask scheduler to use instead.
+        console: where progress is shown; None for nowhere.
+
+    Raises:
+        RecipeError, RunError, DataError, SetupError: something cannot be used; the message says what.
+        KeyboardInterrupt: Ctrl-C; the message says how to go on.
+    """
+    path = recipes.find(KIND, name_or_path)
+    study = resolved(StudyRecipe.load(path, [*overrides]), base=path.parent, source=str(path))
+    name = path.stem
+    if out is not None:
+        _check_free(out)
+    data_dir = _absolute(chosen_folder(data_dir))
+    plan = make_plan(study, source=str(path), data_dir=data_dir)
+    directory = StudyDirectory.claim(out, name=name)
+    directory.begin(study, _origin(name, data_dir))
+    return _run(plan, directory, data_dir, workers, scheduler, console)
+
+
+def resume_study(
+    path: Path,
+    *,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    console: Console | None = None,
+) -> Finished:
+    """Do what is left of a study: what is finished is not done again, what failed is tried again.
+
+    Raises:
+        RunError: there is no study, or another process is running it. Else as `run_study`.
+    """
+    directory = StudyDirectory.open(path)
+    recorded = directory.origin().get("data_dir")
+    folder = _absolute(data_dir or (Path(recorded) if isinstance(recorded, str) else None))
+    plan = make_plan(directory.recipe(), source=str(path / STUDY), data_dir=folder)
+    return _run(plan, directory, folder, workers, scheduler, console)
+
+
+def _run(
+    plan: Plan,
+    directory: StudyDirectory,
+    data_dir: Path | None,
+    workers: int | None,
+    scheduler: str | None,
+    console: Console | None,
+) -> Finished:
+    directory = StudyDirectory(directory.path.resolve())
+    with directory.claimed(), _telling_how_to_continue(directory):
+        _compute(plan, directory, data_dir, workers, scheduler, console)
+        return conclude(plan, directory)
+
+
+def conclude(plan: Plan, directory: StudyDirectory) -> Finished:
+    """Write table, figures and report from the cells that are finished."""
+    from qdeq_qiskit.studies.report import write_report
+
+    table = make_table(plan, directory)
+    missing = failures(plan, directory)
+    if table.empty:
+        raise RunError(f"{directory.path}: no cell was finished; the first reason: {missing[0][0]}: {missing[0][1]}")
+    write_table(table, directory)
+    write_report(plan, directory, table, missing)
+    return Finished(directory, len(plan.cells), missing)
+
+
+def _compute(
+    plan: Plan,
+    directory: StudyDirectory,
+    data_dir: Path | None,
+    workers: int | None,
+    scheduler: str | None,
+    console: Console | None,
+) -> None:
+    """Train and evaluate what is not there yet."""
+    # dask takes a second to import, which a study that is finished need not wait for.
+    from qdeq_qiskit.studies.cluster import available_cpus, cluster
+    from qdeq_qiskit.studies.tasks import Outcome, run_tasks
+
+    tasks = _tasks(plan, directory, data_dir)
+    if not tasks:
+        return
+    totals = {TRAININGS: sum(not model.given for model in plan.models), CELLS: len(plan.cells)}
+    left = {group: sum(task.group == group for task in tasks) for group in totals}
+    progress = StudyProgress(console, totals, {group: totals[group] - left[group] for group in totals})
+    processes = min(workers or available_cpus(), len(tasks))
+    where = f"the cluster at {scheduler}" if scheduler else f"{processes} worker process{'es' * (processes > 1)}"
+    if console is not None:
+        done = " left" if sum(left.values()) < sum(totals.values()) else ""
+        console.print(
+            f"{left[TRAININGS]:,} trainings and {left[CELLS]:,} cells{done}, on {where}; results go to "
+            f"{directory.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def note(outcome: Outcome) -> None:
+        if outcome.error is None:
+            directory.forget_failure(outcome.task.key)
+        else:
+            directory.record_failure(outcome.task.key, outcome.error, outcome.details)
+        progress.take(outcome)
+
+    with cluster(workers=processes, scheduler=scheduler, shared=directory.path) as client, progress.shown():
+        run_tasks(tasks, client, on_outcome=note)
+
+
+def _tasks(plan: Plan, directory: StudyDirectory, data_dir: Path | None) -> list[Any]:
+    """What is not done yet: trainings, then cells, each with what it needs."""
+    from qdeq_qiskit.studies.tasks import Task
+
+    tasks = []
+    trainings = {}
+    for model in plan.models:
+        key = trainings[model.run] = f"train-{model.run.name}"
+        if not model.given and not work.is_trained(model, directory):
+            title = f"training of {model.title}"
+            tasks.append(Task(key, work.train, (model, directory, data_dir), title, group=TRAININGS))
+    for cell in plan.cells:
+        if directory.row(cell.key) is None:
+            requires = (trainings[cell.model.run], *([cell.reference] if cell.reference else []))
+            tasks.append(Task(cell.key, work.compute, (cell, directory), cell.title, requires, CELLS))
+    return tasks
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """Workers may stand in other folders than we."""
+    return None if path is None else path.expanduser().resolve()
+
+
+def _check_free(out: Path) -> None:
+    """Before minutes are spent on a plan whose folder cannot be had."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        StudyDirectory.claim(out, name="")
+
+
+def _origin(name: str, data_dir: Path | None) -> dict[str, Any]:
+    packages = ("torch", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "distributed", "numpy")
+    return {
+        "name": name,
+        "data_dir": str(data_dir) if data_dir is not None else None,
+        "begun": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "versions": {
+            "qdeq_qiskit": __version__,
+            "python": platform.python_version(),
+            **{package: _version(package) for package in packages},
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except Exception:
+        warnings.warn(f"{package} is not installed", stacklevel=2)
+        return "not installed"
+
+
+@contextmanager
+def _telling_how_to_continue(directory: StudyDirectory) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; `qdeq study --resume {directory.path}` goes on, and repeats nothing that is finished"
+        ) from None
