@@ -11,23 +11,66 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qdeq_qiskit.noise.calibration import load_calibration, save_calibration
     from qdeq_qiskit.noise.circuit_noise import CircuitNoise
     from qdeq_qiskit.noise.recipe import NoiseRecipe
-    from qdeq_qiskit.noise.snapshots import fake_backends
+    from qdeq_qiskit.noise.snapshots import Snapshot, fake_backends, large_enough
     from qdeq_qiskit.noise.sources import SOURCES, AnySource, Source
+    from qdeq_qiskit.noise.sources.aer import AerNoise
+    from qdeq_qiskit.noise.sources.amplitude_damping import AmplitudeDamping
+    from qdeq_qiskit.noise.sources.depolarizing import Depolarizing
+    from qdeq_qiskit.noise.sources.over_rotation import OverRotation
+    from qdeq_qiskit.noise.sources.phase_damping import PhaseDamping
+    from qdeq_qiskit.noise.sources.readout import Readout
+    from qdeq_qiskit.noise.sources.snapshot import SnapshotNoise
+    from qdeq_qiskit.noise.sources.thermal_relaxation import GateDurations, ThermalRelaxation
     from qdeq_qiskit.noise.touched import check_touched
 
 _HOME = {
-    "SOURCES": "sources",
+    "AerNoise": "sources.aer",
+    "AmplitudeDamping": "sources.amplitude_damping",
     "AnySource": "sources",
     "CircuitNoise": "circuit_noise",
+    "Depolarizing": "sources.depolarizing",
+    "GateDurations": "sources.thermal_relaxation",
     "NoiseRecipe": "recipe",
+    "OverRotation": "sources.over_rotation",
+    "PhaseDamping": "sources.phase_damping",
+    "Readout": "sources.readout",
+    "SOURCES": "sources",
+    "Snapshot": "snapshots",
+    "SnapshotNoise": "sources.snapshot",
     "Source": "sources",
+    "ThermalRelaxation": "sources.thermal_relaxation",
     "check_touched": "touched",
     "fake_backends": "snapshots",
+    "large_enough": "snapshots",
+    "load_calibration": "calibration",
+    "save_calibration": "calibration",
 }
 
-__all__ = ["SOURCES", "AnySource", "CircuitNoise", "NoiseRecipe", "Source", "check_touched", "fake_backends"]
+__all__ = [
+    "SOURCES",
+    "AerNoise",
+    "AmplitudeDamping",
+    "AnySource",
+    "CircuitNoise",
+    "Depolarizing",
+    "GateDurations",
+    "NoiseRecipe",
+    "OverRotation",
+    "PhaseDamping",
+    "Readout",
+    "Snapshot",
+    "SnapshotNoise",
+    "Source",
+    "ThermalRelaxation",
+    "check_touched",
+    "fake_backends",
+    "large_enough",
+    "load_calibration",
+    "save_calibration",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def noise_model_of(noise: CircuitNoise) -> NoiseModel:
     """The noise for an `AerSimulator`."""
     aer = require_aer_noise()
+    from qdeq_qiskit.noise._delay_relaxation import DelayRelaxation
+
     model = aer.NoiseModel(basis_gates=["id", "rz"])  # a gate with an error joins them below
     for (name, qubits), superop in noise.errors.items():
         if not np.array_equal(superop, np.eye(len(superop))):
@@ -31,7 +33,7 @@ def noise_model_of(noise: CircuitNoise) -> NoiseModel:
         times = np.full((2, noise.num_qubits), np.inf)
         for wire, values in noise.idle.items():
             times[:, wire] = values
-        model._custom_noise_passes.append(aer.RelaxationNoisePass(list(times[0]), list(times[1]), op_types=Delay))
+        model._custom_noise_passes.append(DelayRelaxation(list(times[0]), list(times[1]), noise.dt))
     return model
 
 
@@ -99,8 +101,8 @@ def _delay_times(noise_pass: Any) -> tuple[np.ndarray, np.ndarray]:
     """T1 and T2 of a pass that relaxes qubits during delays towards |0⟩."""
     aer = require_aer_noise()
     if isinstance(noise_pass, aer.RelaxationNoisePass):
-        types = noise_pass._op_types
-        if types == (Delay,) and not np.any(noise_pass._p1s):
+        only_delays = noise_pass._ops == (Delay,) and noise_pass._method == "append"
+        if only_delays and not np.any(noise_pass._p1s):
             return noise_pass._t1s, noise_pass._t2s
     raise ValueError(
         f"the noise model has a pass of its own ({type(noise_pass).__name__}) that is more than relaxation towards |0⟩ "

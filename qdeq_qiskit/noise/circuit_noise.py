@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
@@ -31,7 +31,8 @@ class CircuitNoise:
         errors: superoperators, (4ᵏ, 4ᵏ) for k qubits, by gate name and qubits, in Qiskit's qubit order.
         assignments: (2, 2) a wire, P(measured | prepared) in row `measured` and column `prepared`.
         idle: (T1, T2) in seconds, of wires that relax during delays.
-        names: the gates that the noise is about, whether or not the circuit has them.
+        names: the gates that the noise is about, in words, whether or not the circuit has them.
+        dt: the time step of delays that are not given in seconds; None if there are none.
     """
 
     num_qubits: int
@@ -39,6 +40,7 @@ class CircuitNoise:
     assignments: Mapping[int, np.ndarray] = field(default_factory=dict)
     idle: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
+    dt: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("errors", "assignments", "idle"):
@@ -84,6 +86,7 @@ class CircuitNoise:
             assignments=_joined(self.assignments, other.assignments, lambda first, second: second @ first),
             idle=_joined(self.idle, other.idle, _both_relax),
             names=self.names | other.names,
+            dt=self.dt or other.dt,
         )
 
     def scaled(self, factor: float) -> CircuitNoise:
@@ -96,12 +99,11 @@ class CircuitNoise:
             raise ValueError(f"noise is scaled by a finite factor of at least 0, not by {factor}")
         if factor == 1:
             return self
-        return CircuitNoise(
-            self.num_qubits,
+        return replace(
+            self,
             errors={location: channels.repeated(superop, factor) for location, superop in self.errors.items()},
             assignments={qubit: channels.repeated(matrix, factor) for qubit, matrix in self.assignments.items()},
             idle={wire: slower(times, factor) for wire, times in self.idle.items()},
-            names=self.names,
         )
 
     def twirled(self) -> CircuitNoise:
@@ -110,7 +112,7 @@ class CircuitNoise:
             location: superop if location[0] == IDLE else channels.pauli_twirl(superop)
             for location, superop in self.errors.items()
         }
-        return CircuitNoise(self.num_qubits, errors, self.assignments, self.idle, self.names)
+        return replace(self, errors=errors)
 
     def to_aer(self) -> NoiseModel:
         """The same noise for an `AerSimulator`, readout and delays included.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import final
@@ -64,6 +65,8 @@ class NoiseRecipe(BaseModel):
             ValueError: a source does not suit the circuit.
         """
         noise = reduce(CircuitNoise.then, (source.build(compiled, self.scale) for source in self.sources))
+        if compiled.target is not None:
+            noise = replace(noise, dt=compiled.target.dt)
         return noise.twirled() if self.twirled else noise
 
     def scaled(self, factor: float) -> NoiseRecipe:

@@ -1,0 +1,153 @@
+"""Snapshots of processors against Aer's own model of the whole processor."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SuperOp
+from qiskit.transpiler import Target
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel
+from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeNairobiV2, FakeTorino
+from textbook import Compiled
+
+from qdeq_qiskit.noise import NoiseRecipe, Snapshot, fake_backends, large_enough, load_calibration, save_calibration
+
+PLACES = {"fake_manila": (FakeManilaV2, (3, 1, 2)), "fake_nairobi": (FakeNairobiV2, (5, 3, 1))}
+
+
+def native(seed: int = 0) -> QuantumCircuit:
+    """On three wires, of which 0–1 or 1–2 are coupled where this is put."""
+    angles = iter(np.random.default_rng(seed).uniform(-3, 3, 6))
+    circuit = QuantumCircuit(3)
+    for wire in range(3):
+        circuit.sx(wire)
+        circuit.rz(next(angles), wire)
+    for pair in ((0, 2), (2, 1), (1, 2)):
+        circuit.cx(*pair)
+        circuit.x(pair[0])
+        circuit.sx(pair[1])
+    circuit.delay(2.5e-6, 0, unit="s")
+    return circuit
+
+
+def place(name: str) -> tuple[type, Compiled]:
+    """The fake backend, and a circuit on three of its qubits: wires 0 and 2, 2 and 1 are coupled."""
+    backend, qubits = PLACES[name]
+    circuit = native()
+    if name == "fake_nairobi":
+        circuit = QuantumCircuit(3)
+        circuit.compose(native(1), [0, 2, 1], inplace=True)
+    return backend, Compiled(circuit, qubits)
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_snapshot_is_aers_noise_of_the_whole_processor_on_the_qubits_in_use(name: str, idle: bool) -> None:
+    backend, compiled = place(name)
+    model = NoiseModel.from_backend(backend())
+    recipe = NoiseRecipe(sources=[{"kind": "snapshot", "name": name, "idle_relaxation": idle}])
+    noise = recipe.build(compiled)
+    for (gate, qubits), superop in noise.errors.items():
+        physical = tuple(compiled.physical[wire] for wire in qubits)
+        expected = SuperOp(model._local_quantum_errors[gate][physical].to_quantumchannel()).data
+        np.testing.assert_array_equal(superop, expected)
+    assert {gate for gate, _ in noise.errors} == {"id", "sx", "x", "cx"}
+    for wire, qubit in enumerate(compiled.physical):
+        expected = model._local_readout_errors[(qubit,)].probabilities.T
+        np.testing.assert_array_equal(noise.assignment(wire), expected)
+
+    wide = QuantumCircuit(backend().num_qubits)
+    wide.compose(compiled.circuit, list(compiled.physical), inplace=True)
+    if not idle:
+        model._custom_noise_passes.clear()
+    wide.save_density_matrix(list(compiled.physical))
+    expected = AerSimulator(method="density_matrix", noise_model=model).run(wide).result().data()["density_matrix"]
+    narrow = compiled.circuit.copy()
+    narrow.save_density_matrix()
+    aer = AerSimulator(method="density_matrix", noise_model=noise.to_aer())
+    actual = aer.run(narrow).result().data()["density_matrix"]
+    # Aer itself converts relaxation with T2 > T1 to 1e-8 only.
+    np.testing.assert_allclose(actual, expected, atol=1e-8 if idle else 1e-10, rtol=0)
+
+
+def test_a_snapshot_is_scaled_by_applying_its_error_again() -> None:
+    _, compiled = place("fake_manila")
+    recipe = NoiseRecipe(sources=[{"kind": "snapshot", "name": "fake_manila", "idle_relaxation": True}])
+    once, twice, half = (recipe.scaled(factor).build(compiled) for factor in (1, 2, 0.5))
+    for location, superop in once.errors.items():
+        np.testing.assert_allclose(twice.errors[location], superop @ superop, atol=1e-15)
+        np.testing.assert_allclose(half.errors[location], (np.eye(len(superop)) + superop) / 2, atol=1e-15)
+    np.testing.assert_allclose(twice.assignment(0), once.assignment(0) @ once.assignment(0))
+    channel = once.channel("delay", (0,), 1e-6).data
+    np.testing.assert_allclose(twice.channel("delay", (0,), 1e-6).data, channel @ channel, atol=1e-15)
+
+
+def test_t2_above_twice_t1_is_cut_as_aer_does_and_logged_with_its_qubit(caplog: pytest.LogCaptureFixture) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.sx(0)
+    circuit.cz(0, 1)
+    with caplog.at_level(logging.WARNING):
+        noise = Snapshot.fake("fake_torino").noise(Compiled(circuit, (22, 23)), idle_relaxation=True)
+    assert [record for record in caplog.messages if "fake_torino: qubit 23" in record and "2·T1" in record]
+    assert not [record for record in caplog.messages if "qubit 44" in record], "a qubit that is not in use"
+    t1, t2 = noise.idle[1]
+    assert t2 == 2 * t1
+    assert SuperOp(noise.errors["cz", (0, 1)]).is_cptp()
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_a_saved_calibration_gives_the_same_noise_and_the_same_processor(tmp_path, suffix: str) -> None:
+    backend, compiled = place("fake_nairobi")
+    path = save_calibration(backend(), tmp_path / f"nairobi.{suffix}")
+    saved = NoiseRecipe(sources=[{"kind": "snapshot", "calibration": path, "idle_relaxation": True}])
+    named = NoiseRecipe(sources=[{"kind": "snapshot", "name": "fake_nairobi", "idle_relaxation": True}])
+    one, other = saved.build(compiled), named.build(compiled)
+    assert one.noisy_gates == other.noisy_gates
+    assert all(np.array_equal(one.errors[key], other.errors[key]) for key in one.errors)
+    assert all(np.array_equal(one.assignment(wire), other.assignment(wire)) for wire in range(3))
+    assert one.idle == other.idle
+    assert saved.describe() == "snapshot of fake_nairobi with idle relaxation"
+
+    target, original = saved.processor, backend().target
+    assert isinstance(target, Target)
+    assert target.dt == original.dt
+    assert target.build_coupling_map().graph.edge_list() == original.build_coupling_map().graph.edge_list()
+    for name in ("cx", "sx", "rz", "measure", "delay"):
+        for qubits, values in original[name].items():
+            read = target[name][qubits]
+            assert (read is None) == (values is None)
+            assert values is None or (read.duration, read.error) == (values.duration, values.error)
+    assert (target.granularity, target.pulse_alignment) == (original.granularity, original.pulse_alignment)
+
+
+def test_readout_probabilities_of_both_states_are_kept_where_a_processor_tells_them(tmp_path) -> None:
+    path = save_calibration(FakeManilaV2(), tmp_path / "manila.json")
+    text = path.read_text().replace(
+        '"error": 0.0353', '"error": 0.0353, "prob_meas1_prep0": 0.01, "prob_meas0_prep1": 0.06'
+    )
+    path.write_text(text)
+    circuit = QuantumCircuit(1)
+    circuit.sx(0)
+    noise = load_calibration(path).noise(Compiled(circuit, (0,)))
+    np.testing.assert_allclose(noise.assignment(0), [[0.99, 0.06], [0.01, 0.94]])
+
+
+def test_a_circuit_for_another_processor_is_refused_with_what_is_missing() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.cx(0, 1)
+    recipe = NoiseRecipe.load("fake_torino")
+    with pytest.raises(ValueError, match=r"not compiled for fake_torino: it uses cx \(4, 5\).*cz, id, rz, sx, x"):
+        recipe.build(Compiled(circuit, (4, 5)))
+    with pytest.raises(ValueError, match=r"it uses qubits \[133\].*133 qubits"):
+        recipe.build(Compiled(circuit, (4, 133)))
+
+
+def test_fake_backends_are_found_by_name() -> None:
+    assert fake_backends()["fake_torino"] is FakeTorino
+    assert large_enough(6) == ["fake_nairobi", "fake_guadalupe", "fake_torino", "fake_fez"]
+    assert NoiseRecipe.load("fake_fez").processor.num_qubits == 156
+    assert NoiseRecipe.load("depolarizing").processor is None
