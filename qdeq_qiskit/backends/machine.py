@@ -79,20 +79,38 @@ class Machine(ABC):
 
     def run_shifted(self, angles: Tensor, slots: list[int], *, shots: int | None = None) -> ShiftedMeasurement:
         """Values and derivatives with respect to some slots' angles, for angles (B, G), in one call of `run`."""
+        moves, weights = self._shifts(angles, slots)
+        measured = self._moved(angles, torch.cat((moves.new_zeros(1, moves.shape[1]), moves)), shots)
+        derivatives = _differences(Measurement(measured.values[:, 1:], measured.covariance[:, 1:]), weights)
+        return ShiftedMeasurement(Measurement(measured.values[:, 0], measured.covariance[:, 0]), *derivatives)
+
+    def differentiate(self, angles: Tensor, slots: list[int], *, shots: int | None = None) -> tuple[Tensor, Tensor]:
+        """The derivatives alone, (B, K, S), and their covariance, (B, S, K, K), as in `ShiftedMeasurement`."""
+        moves, weights = self._shifts(angles, slots)
+        return _differences(self._moved(angles, moves, shots), weights)
+
+    def _shifts(self, angles: Tensor, slots: list[int]) -> tuple[Tensor, Tensor]:
+        """How the angles are moved, (R, G), and with what weights the values make up derivatives, (R, S)."""
         shifts = [(column, slot, *term) for column, slot in enumerate(slots) for term in self.rules[slot]]
-        moves = torch.zeros(len(shifts) + 1, angles.shape[1], dtype=angles.dtype)
+        moves = torch.zeros(len(shifts), angles.shape[1], dtype=angles.dtype)
         weights = torch.zeros(len(shifts), len(slots), dtype=torch.double)
         for row, (column, slot, shift, weight) in enumerate(shifts):
-            moves[row + 1, slot] = shift
+            moves[row, slot] = shift
             weights[row, column] = weight
+        return moves, weights
+
+    def _moved(self, angles: Tensor, moves: Tensor, shots: int | None) -> Measurement:
+        """Values at all moved angles, (B, R, K), with covariances (B, R, K, K)."""
         measured = self.run((angles.unsqueeze(1) + moves).flatten(0, 1), shots=shots)
-        values = measured.values.unflatten(0, (len(angles), len(moves)))
-        covariance = measured.covariance.unflatten(0, (len(angles), len(moves)))
-        return ShiftedMeasurement(
-            at=Measurement(values[:, 0], covariance[:, 0]),
-            derivatives=torch.einsum("brk,rs->bks", values[:, 1:], weights),
-            covariance=torch.einsum("brkl,rs->bskl", covariance[:, 1:], weights.square()),
-        )
+        shape = (len(angles), len(moves))
+        return Measurement(measured.values.unflatten(0, shape), measured.covariance.unflatten(0, shape))
+
+
+def _differences(measured: Measurement, weights: Tensor) -> tuple[Tensor, Tensor]:
+    return (
+        torch.einsum("brk,rs->bks", measured.values, weights),
+        torch.einsum("brkl,rs->bskl", measured.covariance, weights.square()),
+    )
 
 
 @final

@@ -26,7 +26,7 @@ from qdeq_qiskit.backends.maps.measured import MeasuredMap
 from qdeq_qiskit.backends.measurement import Measurement
 from qdeq_qiskit.backends.program import GateProgram, program_of
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, KrasnoselskiiMann, MapCost, Solver
+from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost, MeasuredJacobian, SampledSolver, Solver
 
 
 class SampledLayer(nn.Module, Bindable):
@@ -143,7 +143,7 @@ class SampledLayer(nn.Module, Bindable):
         if slots:
             with torch.enable_grad():
                 angles = self._angles(v_leaf, weight_leaf)
-            jacobian = self.machine.run_shifted(angles.detach(), slots).derivatives
+            jacobian, _ = self.machine.differentiate(angles.detach(), slots)
             pulled = torch.zeros_like(angles).index_copy(
                 1, torch.tensor(slots), torch.einsum("bk,bkg->bg", cotangent.detach().double().cpu(), jacobian)
             )
@@ -176,38 +176,70 @@ class SampledLayer(nn.Module, Bindable):
         inputs = self._inputs(v.double().cpu())
         return self._angle_map(torch.cat((inputs, weight.double().cpu().expand(len(inputs), -1)), dim=-1))
 
+    def measure_jacobian(
+        self, v: Tensor, weight: Tensor, directions: Tensor, value: Tensor, *, shots: int | None = None
+    ) -> MeasuredJacobian:
+        """The derivatives along the columns of `directions`, (d, m), with their error; `value`, (B, K), is known."""
+        v, weight, directions = v.detach().double(), weight.detach(), directions.detach().double()
+        if not self._quadratic:
+            derivatives, covariance = self.machine.differentiate(
+                self._angles(v, weight), self._input_slots, shots=shots
+            )
+            chain = self._chain(v, weight, directions)
+            return MeasuredJacobian(torch.bmm(derivatives, chain), chain, covariance)
+        points, steps = _probes(v, directions)
+        measured = self.machine.run(self._angles(points.flatten(0, 2), weight), shots=shots)
+        jacobian = _slope_of_form(v, directions, points, steps, value.detach().double(), measured.values.to(v))
+        # By the square of each of the two values' factors in the difference.
+        factors = points.square().sum(-1) / (2 * steps * v.square().sum(-1, keepdim=True))  # (2, B, m)
+        factors = torch.where(factors.isfinite(), factors, 0.0)
+        covariance = measured.covariance.to(v).unflatten(0, points.shape[:3])
+        covariance = (factors.square()[..., None, None] * covariance).sum(0)  # (B, m, K, K)
+        along = torch.eye(directions.shape[1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1)
+        return MeasuredJacobian(jacobian, along, covariance)
+
     def _along_features(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """By the two-point rule on N(v) = ‖v‖² q(v); the steps are as long as v, where noise matters least."""
-        norm = torch.linalg.vector_norm(v, dim=1)
-        length = torch.linalg.vector_norm(directions, dim=0)
-        steps = torch.where(norm > 0, norm, 1.0).unsqueeze(1) / torch.where(length > 0, length, 1.0)  # (B, m)
-        moves = steps.unsqueeze(-1) * directions.T  # (B, m, d)
-        points = torch.stack((v.unsqueeze(1) + moves, v.unsqueeze(1) - moves))  # (2, B, m, d)
-        rows = torch.cat((v, points.flatten(0, 2)))
-        values = self.machine.run(self._angles(rows, weight)).values.to(v)
+        """By the two-point rule on N(v) = ‖v‖² q(v)."""
+        points, steps = _probes(v, directions)
+        values = self.machine.run(self._angles(torch.cat((v, points.flatten(0, 2))), weight)).values.to(v)
         value = values[: len(v)]
-        squares = points.square().sum(-1, keepdim=True)
-        forms = squares * values[len(v) :].unflatten(0, points.shape[:3])
-        slope = (forms[0] - forms[1]) / (2 * steps.unsqueeze(-1))  # (B, m, K)
-        jacobian = slope.mT - 2 * value.unsqueeze(-1) * (v @ directions).unsqueeze(1)
-        # At v = 0, which encodes as the first basis state, the derivative is taken as zero.
-        square = norm.square().view(-1, 1, 1)
-        return value, torch.where(square > 0, jacobian / torch.where(square > 0, square, 1.0), 0.0)
+        return value, _slope_of_form(v, directions, points, steps, value, values[len(v) :])
 
     def _along_angles(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """By the shift rules on the angles that depend on the inputs, and the chain rule."""
         measured = self.machine.run_shifted(self._angles(v, weight), self._input_slots)
-        value, jacobian = measured.at.values, measured.derivatives
+        return measured.at.values, torch.bmm(measured.derivatives, self._chain(v, weight, directions))
+
+    def _chain(self, v: Tensor, weight: Tensor, directions: Tensor) -> Tensor:
+        """Derivatives of the input slots' angles along the columns of `directions`, (B, S, m)."""
         tangents = [
             torch.func.jvp(lambda point: self._angles(point, weight), (v,), (direction.expand_as(v),))[1]
             for direction in directions.T
         ]
-        chain = (
-            torch.stack(tangents, dim=-1)[:, self._input_slots]
-            if tangents
-            else v.new_zeros(len(v), jacobian.shape[2], 0)
-        )
-        return value, torch.bmm(jacobian, chain.to(jacobian))
+        if not tangents:
+            return v.new_zeros(len(v), len(self._input_slots), 0).cpu()
+        return torch.stack(tangents, dim=-1)[:, self._input_slots]
+
+
+def _probes(v: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """v + s d and v − s d for each direction, (2, B, m, d), and s, (B, m): as long as v, where noise matters least."""
+    norm = torch.linalg.vector_norm(v, dim=1)
+    length = torch.linalg.vector_norm(directions, dim=0)
+    steps = torch.where(norm > 0, norm, 1.0).unsqueeze(1) / torch.where(length > 0, length, 1.0)
+    moves = steps.unsqueeze(-1) * directions.T
+    return torch.stack((v.unsqueeze(1) + moves, v.unsqueeze(1) - moves)), steps
+
+
+def _slope_of_form(
+    v: Tensor, directions: Tensor, points: Tensor, steps: Tensor, value: Tensor, values: Tensor
+) -> Tensor:
+    """∂q/∂v · directions, (B, K, m), from q at v, (B, K), and at the probes, in their order."""
+    forms = points.square().sum(-1, keepdim=True) * values.unflatten(0, points.shape[:3])
+    slope = (forms[0] - forms[1]) / (2 * steps.unsqueeze(-1))  # (B, m, K)
+    jacobian = slope.mT - 2 * value.unsqueeze(-1) * (v @ directions).unsqueeze(1)
+    # At v = 0, which encodes as the first basis state, the derivative is taken as zero.
+    square = v.square().sum(-1).view(-1, 1, 1)
+    return torch.where(square > 0, jacobian / torch.where(square > 0, square, 1.0), 0.0)
 
 
 class SampledMap(MeasuredMap[SampledLayer]):
@@ -239,6 +271,11 @@ class SampledMap(MeasuredMap[SampledLayer]):
         measured, jacobian = self._source.value_and_jacobian(v, self._weight, self._lift)
         return self._source.value(v, self._weight, measured), jacobian
 
+    def measure_jacobian(self, w: Tensor, value: Tensor, *, shots: int | None = None) -> MeasuredJacobian:
+        with torch.no_grad():
+            found = self._source.measure_jacobian(self._v(w), self._weight, self._lift, value, shots=shots)
+        return MeasuredJacobian(found.jacobian.to(w), found.along.to(w), found.covariance.to(w))
+
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
         return self._source.value_and_jacobian(self._v(w), self._weight, identity)[1]
@@ -268,8 +305,5 @@ def _slots_with(program: GateProgram, parameters: Sequence[Parameter]) -> list[i
 
 
 def sampled_solver() -> Solver:
-    """Damped iteration, answered by the mean over its second half, which shot noise leaves most accurate.
-
-    The tolerance is one that single evaluations do not meet by chance: residuals are of the order of 1/√shots.
-    """
-    return KrasnoselskiiMann(tolerance=1e-3, max_iterations=30, damping=0.5, average=True, tail=0.5)
+    """The solver that knows its noise, with its own defaults."""
+    return SampledSolver()

@@ -5,11 +5,12 @@ Nothing here knows of circuits: a map is anything that evaluates f(w) for a batc
 
 from ._layer_map import bind_layer
 from ._lift import nearest_lift
-from ._map import Bindable, FixedPointMap, FunctionMap, MapCost
+from ._map import Bindable, FixedPointMap, FunctionMap, MapCost, MeasuredJacobian
 from ._module import Equilibrium, NotConvergedError, NotConvergedWarning
-from ._reason import Reason
+from ._reason import SUCCESSES, Reason
+from ._root import Root
 from ._solution import Solution, spectral_radius
-from ._solve import Root, solve
+from ._solve import solve
 from .adjoints import ADJOINTS, Adjoint, make_adjoint
 from .adjoints.implicit import ImplicitAdjoint
 from .adjoints.jfb import JFB
@@ -23,12 +24,14 @@ from .solvers.broyden import Broyden
 from .solvers.krasnoselskii_mann import KrasnoselskiiMann
 from .solvers.newton import Newton
 from .solvers.picard import Picard
+from .solvers.sampled import SampledSolver
 
 __all__ = [
     "ADJOINTS",
     "JFB",
     "PENALTIES",
     "SOLVERS",
+    "SUCCESSES",
     "Adjoint",
     "Anderson",
     "Bindable",
@@ -42,6 +45,7 @@ __all__ = [
     "JacobianPenalty",
     "KrasnoselskiiMann",
     "MapCost",
+    "MeasuredJacobian",
     "Newton",
     "NotConvergedError",
     "NotConvergedWarning",
@@ -49,6 +53,7 @@ __all__ = [
     "Reason",
     "ReducedJacobianPenalty",
     "Root",
+    "SampledSolver",
     "Solution",
     "Solver",
     "Unrolled",

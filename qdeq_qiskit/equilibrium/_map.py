@@ -31,10 +31,40 @@ class MapCost:
     circuits_per_jacobian: int = 0
     shots_per_circuit: int = 0
 
+    @property
+    def jacobian_shots(self) -> int:
+        """Shots of one ∂f/∂w of one sample, over all its circuits."""
+        return self.circuits_per_jacobian * self.shots_per_circuit
+
     def circuits(self, evaluations: Tensor, jacobian_evaluations: Tensor) -> int:
         """Circuits of a batch, given how often each sample's f and ∂f/∂w were evaluated, (B,) each."""
         values = self.circuits_per_value * int(evaluations.sum())
         return values + self.circuits_per_jacobian * int(jacobian_evaluations.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredJacobian:
+    """∂f/∂w as it was measured: the true one and Σ_s ε_s ⊗ along_s, with independent errors ε_s of mean zero.
+
+    Attributes:
+        jacobian: (B, n, n).
+        along: the directions, in the state's space, in which the S measured derivatives enter, (B, S, n).
+        covariance: of each ε_s, (B, S, n, n).
+    """
+
+    jacobian: Tensor
+    along: Tensor
+    covariance: Tensor
+
+    def error_along(self, direction: Tensor) -> Tensor:
+        """The covariance of J · direction, (B, n, n), for a direction (B, n)."""
+        share = torch.einsum("bsn,bn->bs", self.along, direction).square()
+        return torch.einsum("bs,bskl->bkl", share, self.covariance)
+
+    def select(self, rows: Tensor) -> MeasuredJacobian:
+        """That of the samples `rows` only."""
+        parts = (part.index_select(0, rows) for part in (self.jacobian, self.along, self.covariance))
+        return MeasuredJacobian(*parts)
 
 
 class FixedPointMap(ABC):
@@ -96,6 +126,18 @@ class FixedPointMap(ABC):
         """
         value = self.value(w)
         return value, value.new_zeros(*value.shape, value.shape[1])
+
+    def measure_jacobian(self, w: Tensor, value: Tensor, *, shots: int | None = None) -> MeasuredJacobian:
+        """∂f/∂w with its error, f(w) being known.
+
+        Args:
+            w: the state, (B, n).
+            value: f(w), (B, n), as it was measured.
+            shots: of each circuit; None for as many as `cost` says.
+        """
+        jacobian = self.value_and_jacobian(w)[1]
+        nothing = jacobian.new_zeros(len(w), 0, w.shape[1])
+        return MeasuredJacobian(jacobian, nothing, nothing.unsqueeze(-1).expand(-1, -1, -1, w.shape[1]))
 
     def frozen(self) -> FixedPointMap:
         """The map to solve with: no gradients are recorded, and whatever can be precomputed once per batch is."""

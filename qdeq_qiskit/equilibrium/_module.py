@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from ._layer_map import LayerMap, bind_layer
 from ._map import Bindable, FixedPointMap, MapCost
 from ._options import check_count, check_name
-from ._reason import Reason
+from ._reason import SUCCESSES, Reason
+from ._root import Root, checked_value
 from ._solution import Solution
-from ._solve import Root, checked_value, solve
+from ._solve import solve
 from .adjoints import Adjoint
 from .adjoints.implicit import ImplicitAdjoint
 from .penalties import JacobianPenalty
 from .solvers import Solver
 from .solvers.newton import Newton
+from .solvers.sampled import SampledSolver
 
 MODES = ("implicit", "direct")
 ON_FAILURE = ("warn", "raise", "record")
@@ -52,7 +54,7 @@ class Equilibrium(nn.Module):
             randomness of its own. The parameters of a torch module receive gradients.
         lift: R, (d, n), for z = R w; see `nearest_lift`. None for a layer f(w, x).
         state_size: n; needed without a lift only.
-        solver: how the fixed point is found.
+        solver: how the fixed point is found; for a sampled layer `SampledSolver` knows its noise.
         adjoint: how it is differentiated.
         penalty: the Jacobian penalty in `Solution.penalty`, or None. It is differentiated through the layer's
             Jacobian, so the layer must be twice differentiable.
@@ -111,6 +113,11 @@ class Equilibrium(nn.Module):
         _check_type("adjoint", self.adjoint, Adjoint)
         if penalty is not None:
             _check_type("penalty", penalty, JacobianPenalty)
+        if isinstance(self.solver, SampledSolver) and self.adjoint.records_solver:
+            raise ValueError(
+                f"the solver {self.solver.kind!r} gives an estimate, whose iterations cannot be differentiated "
+                f"through: it needs another adjoint than {self.adjoint.kind!r}, such as 'implicit'."
+            )
         check_name("mode", mode, MODES)
         check_name("on_failure", on_failure, ON_FAILURE)
         check_count("layers", layers, least=1)
@@ -215,7 +222,7 @@ class Equilibrium(nn.Module):
         penalty = self.penalty if differentiable else None
         root = self._solve(fixed_point_map, start, differentiable=differentiable, keep_jacobian=penalty is None)
         value, jacobian, penalised = root.w, root.jacobian, None
-        jacobian_evaluations = root.jacobian_evaluations
+        further = torch.zeros_like(root.evaluations)  # Jacobians for the gradient
         if differentiable:
             # The rows of a sample without any finite value would make NaN of every gradient of the weights.
             rows = _finite_rows(root)
@@ -228,11 +235,12 @@ class Equilibrium(nn.Module):
                 penalised = penalty.measure(some, w.detach(), recorded, self.lift)
                 _warn_of_lost_penalty(penalised)
                 some_jacobian = recorded.detach()
-                jacobian_evaluations = jacobian_evaluations + 1
-            elif self.adjoint.uses_jacobian and some_jacobian is None:
-                with torch.no_grad():
-                    some_jacobian = some.frozen().value_and_jacobian(w)[1]
-                jacobian_evaluations = jacobian_evaluations + 1
+                further = further + 1
+            elif self.adjoint.uses_jacobian:
+                some_jacobian, missing = _completed(some_jacobian, some, w)
+                further = further + (
+                    missing if rows is None else torch.zeros_like(further).index_copy(0, rows, missing)
+                )
             attached = self.adjoint.attach(some, w, some_jacobian, some_value)
             value = attached if rows is None else root.w.index_copy(0, rows, attached)
             jacobian = (
@@ -245,7 +253,7 @@ class Equilibrium(nn.Module):
             relative_residual=root.relative_residual.detach(),
             iterations=root.iterations,
             evaluations=root.evaluations,
-            jacobian_evaluations=jacobian_evaluations,
+            jacobian_evaluations=root.jacobian_evaluations + further,
             converged=root.converged,
             reason=root.reason,
             trace=root.trace,
@@ -255,6 +263,9 @@ class Equilibrium(nn.Module):
             solver=self.solver.kind,
             adjoint=self.adjoint.kind if differentiable else "none",
             mode="implicit",
+            covariance=root.covariance,
+            sample_shots=None if root.shots is None else root.shots + further * fixed_point_map.cost.jacobian_shots,
+            floored=root.floored,
         )
 
     def _solve(
@@ -286,12 +297,9 @@ class Equilibrium(nn.Module):
         if not failed:
             return
         why = " ".join(
-            f"{count}: {reason}" for reason, count in solution.reason_counts().items() if reason != Reason.CONVERGED
+            f"{count}: {reason}" for reason, count in solution.reason_counts().items() if reason not in SUCCESSES
         )
-        message = (
-            f"{failed} of {len(solution.converged)} samples did not converge to a relative residual of "
-            f"{self.solver.tolerance:g}. {why}"
-        )
+        message = f"{failed} of {len(solution.converged)} samples did not converge to {self.solver.goal}. {why}"
         if self.on_failure == "raise":
             raise NotConvergedError(message, solution)
         warnings.warn(message, NotConvergedWarning, stacklevel=5)
@@ -337,6 +345,24 @@ def _warn_of_lost_penalty(penalty: Tensor) -> None:
         )
 
 
+def _completed(jacobian: Tensor | None, fixed_point_map: FixedPointMap, w: Tensor) -> tuple[Tensor, Tensor]:
+    """∂f/∂w at the fixed points w, (B, n, n), with what was missing of it, and for which samples that was, (B,)."""
+    count = torch.zeros(len(w), dtype=torch.int64, device=w.device)
+    if jacobian is None:
+        with torch.no_grad():
+            return fixed_point_map.frozen().value_and_jacobian(w)[1], count + 1
+    if not fixed_point_map.is_sampled:
+        return jacobian, count
+    # The statistical solver leaves out samples without an estimate.
+    rows = jacobian.isnan().flatten(1).any(1).nonzero().squeeze(1)
+    if not len(rows):
+        return jacobian, count
+    with torch.no_grad():
+        part = w.index_select(0, rows)
+        measured = fixed_point_map.frozen().select(rows).measure_jacobian(part, part).jacobian
+    return jacobian.index_copy(0, rows, measured), count.index_fill(0, rows, 1)
+
+
 def _finite_rows(root: Root) -> Tensor | None:
     """The samples with a finite residual, or None if all have one."""
     if not root.unconverged:
@@ -365,7 +391,7 @@ def _spread(solution: Solution, rows: Tensor, start: Tensor, lift: Tensor | None
         part = getattr(solution, field.name)
         if not isinstance(part, Tensor) or field.name == "penalty":
             continue
-        if field.name == "jacobian":
+        if field.name in ("jacobian", "covariance"):
             whole = part.new_full((len(start), *part.shape[1:]), torch.nan)
         else:
             whole = rest.get(field.name, none.to(part.dtype))

@@ -41,6 +41,20 @@ class Reason(IntEnum):
         "No fixed point was sought, the layer was applied a fixed number of times. "
         "Use mode='implicit', or wait for the end of the warm-up, if an equilibrium is wanted.",
     )
+    WITHIN_NOISE = (
+        5,
+        "The residual cannot be told from the noise of its shots, and the fixed point was estimated with its "
+        "covariance (to the precision asked for, if any); nothing needs to be done.",
+    )
+    BUDGET = (
+        6,
+        "The sample's budget of shots was spent before the fixed point was known as precisely as asked for; what was "
+        "found is returned, with its wider interval. Raise max_shots, or ask for less precision.",
+    )
 
     def __str__(self) -> str:
         return self.sentence
+
+
+SUCCESSES = (Reason.CONVERGED, Reason.WITHIN_NOISE)
+"""The reasons of samples that are counted as converged."""

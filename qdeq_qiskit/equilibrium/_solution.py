@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ._map import MapCost
+from ._options import check_number
 from ._reason import Reason
 
 
@@ -24,11 +25,12 @@ class Solution:
         iterations: solver steps, or layers in direct mode, (B,).
         evaluations: evaluations of f, (B,).
         jacobian_evaluations: evaluations of ∂f/∂w, those for the adjoint and the penalty included, (B,).
-        converged: whether the relative residual is within the solver's tolerance, (B,); False in direct mode.
+        converged: whether the relative residual is within the solver's tolerance, or within the noise where the solver
+            knows it, (B,); False in direct mode.
         reason: codes of `Reason`, (B,).
         trace: relative residuals (B,) at each evaluation, if `Equilibrium.trace` is set. A sample that is no longer
             evaluated keeps its last one.
-        jacobian: ∂f/∂w at w*, (B, n, n), without a gradient, if it was computed.
+        jacobian: ∂f/∂w at w*, (B, n, n), without a gradient, if it was computed; NaN for samples without one.
         penalty: the Jacobian penalty, a scalar with its gradient; None without a penalty, in direct mode, and where
             grad mode is off.
         cost: circuits and shots of one sample's evaluation.
@@ -36,6 +38,10 @@ class Solution:
         adjoint: kind of the adjoint that gives `value` its gradient; "autograd" in direct mode, "none" where grad
             mode is off.
         mode: "implicit" or "direct".
+        covariance: of the error of w*, (B, n, n), where the solver estimates it; NaN for samples without an estimate.
+        sample_shots: shots spent on each sample, (B,), where the solver chooses them; None if each circuit took as
+            many as `cost` says.
+        floored: whether noise had made I − J so nearly singular that the solver's floor acted, (B,), where it has one.
     """
 
     value: Tensor
@@ -54,6 +60,9 @@ class Solution:
     solver: str
     adjoint: str
     mode: str
+    covariance: Tensor | None = None
+    sample_shots: Tensor | None = None
+    floored: Tensor | None = None
 
     @property
     def circuits(self) -> int:
@@ -63,7 +72,26 @@ class Solution:
     @property
     def shots(self) -> int:
         """Shots spent on these circuits."""
+        if self.sample_shots is not None:
+            return int(self.sample_shots.sum())
         return self.circuits * self.cost.shots_per_circuit
+
+    def interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
+        """Lower and upper ends, (B, n) each, of the interval of every entry of w*, at the confidence `level`.
+
+        NaN for samples without an estimate, and everywhere if the solver estimates no covariance.
+
+        Raises:
+            ValueError: `level` is not between 0 and 1.
+        """
+        check_number("level", level, above=0)
+        check_number("1 - level", 1 - level, above=0)
+        value = self.value.detach()
+        if self.covariance is None:
+            return torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)
+        factor = float(torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.double)))
+        half = factor * self.covariance.diagonal(dim1=1, dim2=2).sqrt()
+        return value - half, value + half
 
     def reason_counts(self) -> dict[Reason, int]:
         """How many samples ended for each reason that occurred."""

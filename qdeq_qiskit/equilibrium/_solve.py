@@ -9,44 +9,16 @@ from torch import Tensor
 
 from ._map import FixedPointMap
 from ._reason import Reason
+from ._root import Root, checked_value
+from ._sampled_solve import solve_sampled
 from .solvers import Evaluation, Solver, State
+from .solvers.sampled import SampledSolver
 
 CHECK_INTERVAL_ON_ACCELERATOR = 4
 """Iterations between two looks at what has converged: each look makes the host wait for the device."""
 
 Best = tuple[Tensor, Tensor, Tensor]
 """An iterate of each sample, (B, n), its residual and its relative residual, (B,)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Root:
-    """What a solve found, per sample; B samples, n state entries.
-
-    Attributes:
-        w: the best finite iterate (or the average, for solvers that average), (B, n).
-        residual: ‖f(w) − w‖₂, (B,); infinite where f was never finite.
-        relative_residual: the same divided by ‖f(w)‖₂, (B,).
-        iterations: steps taken, (B,).
-        evaluations: evaluations of f, (B,).
-        jacobian_evaluations: evaluations of ∂f/∂w, or of the matrix that steers in its place, (B,).
-        converged: whether the relative residual is within the tolerance, (B,).
-        reason: codes of `Reason`, (B,).
-        unconverged: how many samples did not converge.
-        jacobian: ∂f/∂w at w, (B, n, n), if it was asked for and the solver uses Jacobians.
-        trace: relative residuals (B,) at each evaluation, if asked for; a sample no longer evaluated keeps its last.
-    """
-
-    w: Tensor
-    residual: Tensor
-    relative_residual: Tensor
-    iterations: Tensor
-    evaluations: Tensor
-    jacobian_evaluations: Tensor
-    converged: Tensor
-    reason: Tensor
-    unconverged: int
-    jacobian: Tensor | None
-    trace: list[Tensor] | None
 
 
 def solve(
@@ -60,7 +32,8 @@ def solve(
     """Finds the fixed point of every sample of a batch.
 
     A sample that has converged is not evaluated again. Nothing of a sample's answer depends on the other samples.
-    Where grad mode is on, the iterations are recorded (and can be differentiated through).
+    Where grad mode is on, the iterations are recorded (and can be differentiated through), but for those of the
+    statistical solver, which has a driver of its own.
 
     Args:
         fixed_point_map: the map; `frozen()` it first unless its iterations are to be recorded.
@@ -69,24 +42,12 @@ def solve(
         keep_jacobian: whether `Root.jacobian` is wanted, if the solver uses Jacobians.
         trace: whether `Root.trace` is wanted.
     """
+    if isinstance(solver, SampledSolver):
+        return solve_sampled(fixed_point_map, start, solver, trace=trace)
     # On a CPU a look costs nothing.
     interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
     search = _Search(fixed_point_map, start, solver, interval=interval, keep_jacobian=keep_jacobian, trace=trace)
     return search.answer()
-
-
-def checked_value(value: Tensor, w: Tensor) -> Tensor:
-    """f(w), (B, n), which must be of the shape of w: a layer with one output would else be broadcast to n of them.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if value.shape != w.shape:
-        raise ValueError(
-            f"The layer gives outputs of shape {tuple(value.shape)} for a state of shape {tuple(w.shape)}: it needs as "
-            "many outputs (observables) as the state has entries (columns of the lift R)."
-        )
-    return value
 
 
 class _Search:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from qdeq_qiskit.backends.kinds import Backend
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Equilibrium, Solution, nearest_lift
+from qdeq_qiskit.models.confidence import class_confidence
 from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe, SolverChoice
 from qdeq_qiskit.recipes import nearest
 
@@ -27,10 +28,14 @@ class ClassifierOutput:
     Attributes:
         logits: (B, classes).
         solution: residuals, iterations and costs of each sample.
+        confidence: the probability that the predicted class is that of the exact equilibrium, (B,), given the
+            covariance with which this one was estimated; NaN for samples without an estimate, None where the solver
+            estimates no covariance, and in training.
     """
 
     logits: Tensor
     solution: Solution
+    confidence: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -150,7 +155,20 @@ class QDEQClassifier(nn.Module):
     def classify(self, features: Tensor) -> ClassifierOutput:
         """Logits of features, (B, d), with the equilibrium that they were read from."""
         solution = self.equilibrium(features)
-        return ClassifierOutput(self.head(torch.relu(self.dropout(solution.state))), solution)
+        logits = self.head(torch.relu(self.dropout(solution.state)))
+        if self.training or solution.covariance is None:
+            return ClassifierOutput(logits, solution)
+        with torch.no_grad():
+            confidence = class_confidence(
+                solution.value, solution.covariance, logits.argmax(dim=1), self._logits_of_state
+            )
+        return ClassifierOutput(logits, solution, confidence)
+
+    def _logits_of_state(self, w: Tensor) -> Tensor:
+        """Logits, (B, classes), of reduced states, (B, n), without dropout."""
+        lift = self.equilibrium.lift
+        assert lift is not None
+        return self.head(torch.relu(w @ lift.mT))
 
     def on_backend(self, backend: Backend) -> QDEQClassifier:
         """The same weights, copied, on another backend.

@@ -37,8 +37,10 @@ class Evaluation:
         trace: relative residuals of the first samples at each evaluation, (T, M); empty in direct mode.
         circuits, shots: what was spent, in total.
         seconds: how long it took.
-        half_width: of the 95% confidence interval of w*, the widest entry's, (N,); empty where exact.
-        confidence: probability that the predicted class is the one of the true fixed point, (N,); empty where exact.
+        half_width: of the 95% confidence interval of w*, the widest entry's, (N,); NaN for a sample without an
+            estimate; empty where exact.
+        confidence: probability that the predicted class is the one of the true fixed point, (N,); NaN for a sample
+            without an estimate; empty where exact.
     """
 
     labels: np.ndarray
@@ -83,9 +85,9 @@ class Evaluation:
             "converged_fraction": float(self.converged.mean()) if len(self.converged) else None,
             "mean_iterations": float(self.iterations.mean()),
             "mean_evaluations": float(self.evaluations.mean()),
-            "spectral_radius_median": float(np.median(self.radius)) if len(self.radius) else None,
-            "median_half_width": float(np.median(self.half_width)) if len(self.half_width) else None,
-            "median_confidence": float(np.median(self.confidence)) if len(self.confidence) else None,
+            "spectral_radius_median": _median(self.radius),
+            "median_half_width": _median(self.half_width),
+            "median_confidence": _median(self.confidence),
             "circuits": self.circuits,
             "shots": self.shots,
             "seconds": self.seconds,
@@ -162,7 +164,20 @@ def evaluate(classifier: QDEQClassifier, images: Images, *, chunk: int = 1024) -
         circuits=sum(solution.circuits for solution in solutions),
         shots=sum(solution.shots for solution in solutions),
         seconds=seconds,
+        **_uncertainty(outputs),
     )
+
+
+def _uncertainty(outputs: list[ClassifierOutput]) -> dict[str, np.ndarray]:
+    """Half-widths and confidences, if the solver estimates them."""
+    if any(output.solution.covariance is None or output.confidence is None for output in outputs):
+        return {}
+    widths = []
+    for output in outputs:
+        low, high = output.solution.interval(0.95)
+        widths.append((high - low).amax(dim=1) / 2)
+    confidences = [output.confidence for output in outputs if output.confidence is not None]
+    return {"half_width": _array(torch.cat(widths)), "confidence": _array(torch.cat(confidences))}
 
 
 def follow(
@@ -201,6 +216,12 @@ def _radius(classifier: QDEQClassifier, parts: tuple[torch.Tensor, ...], solutio
                 jacobian = classifier.equilibrium.map(features).frozen().value_and_jacobian(solution.value)[1]
         radii.append(spectral_radius(jacobian))
     return _array(torch.cat(radii))
+
+
+def _median(values: np.ndarray) -> float | None:
+    """The median of what is known; None if nothing is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else None
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

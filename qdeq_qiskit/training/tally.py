@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.equilibrium import MapCost, Reason, Solution
+from qdeq_qiskit.equilibrium import SUCCESSES, MapCost, Reason, Solution
 
 
 class Tally:
@@ -24,7 +24,7 @@ class Tally:
         self._iterations: list[Tensor] = []
         self._reason: list[Tensor] = []
         self._sizes: list[int] = []
-        self._spent: list[tuple[MapCost, Tensor, Tensor]] = []
+        self._spent: list[tuple[MapCost, Tensor, Tensor, Tensor | None]] = []
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, solution: Solution) -> None:
         """Take in one batch."""
@@ -34,7 +34,8 @@ class Tally:
         self._iterations.append(solution.iterations)
         self._reason.append(solution.reason)
         self._sizes.append(len(labels))
-        self._spent.append((solution.cost, solution.evaluations, solution.jacobian_evaluations))
+        counts = (solution.evaluations, solution.jacobian_evaluations)
+        self._spent.append((solution.cost, *counts, solution.sample_shots))
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -42,12 +43,15 @@ class Tally:
     @property
     def circuits(self) -> int:
         """Circuits of all batches; waits for the device."""
-        return sum(cost.circuits(*counts) for cost, *counts in self._spent)
+        return sum(cost.circuits(values, jacobians) for cost, values, jacobians, _ in self._spent)
 
     @property
     def shots(self) -> int:
         """Shots of all batches; waits for the device."""
-        return sum(cost.shots_per_circuit * cost.circuits(*counts) for cost, *counts in self._spent)
+        return sum(
+            cost.shots_per_circuit * cost.circuits(values, jacobians) if shots is None else int(shots.sum())
+            for cost, values, jacobians, shots in self._spent
+        )
 
     def latest(self) -> dict[str, float]:
         """The last batch's figures; waits for the device."""
@@ -67,7 +71,9 @@ class Tally:
         loss = torch.stack(self._loss).double().cpu()
         residual = torch.cat(self._residual)
         reason = torch.cat(self._reason)
-        failed = (reason != int(Reason.CONVERGED)) & (reason != int(Reason.NOT_SOUGHT))
+        failed = torch.ones_like(reason, dtype=torch.bool)
+        for good in (*SUCCESSES, Reason.NOT_SOUGHT):
+            failed &= reason != int(good)
         return {
             "loss": float((loss * sizes).sum() / sizes.sum()),
             "accuracy": float(torch.cat(self._correct).float().mean()),

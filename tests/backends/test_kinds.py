@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from qdeq_qiskit import recipes
 from qdeq_qiskit.backends import BACKENDS, AnyBackend, Backend, ExactLayer, SampledLayer
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, qdeq_ansatz, random_layer, z_readout
-from qdeq_qiskit.equilibrium import Bindable, KrasnoselskiiMann, Newton, Solver, nearest_lift
+from qdeq_qiskit.equilibrium import Bindable, Newton, SampledSolver, Solver, nearest_lift
 
 SHIPPED = ("aer_cpu", "aer_gpu", "exact", "fake_manila", "shots", "torch_gpu")
 
@@ -105,7 +105,7 @@ def test_sampled_backends_build_sampled_layers(fields: dict[str, str]) -> None:
     assert isinstance(layer, Bindable)
     assert layer.weight is weight
     assert not backend.exact
-    assert isinstance(backend.default_solver(), KrasnoselskiiMann)
+    assert isinstance(backend.default_solver(), SampledSolver)
     assert "256 shots" in backend.describe()
     with torch.no_grad():
         out = layer(torch.ones(2, 16))

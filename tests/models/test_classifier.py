@@ -195,7 +195,7 @@ def test_a_wrong_option_is_refused_where_it_is_written(change: dict[str, Any], p
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "solver"), [("exact", "newton"), ("shots", "krasnoselskii_mann")])
+@pytest.mark.parametrize(("kind", "solver"), [("exact", "newton"), ("shots", "sampled")])
 def test_a_saved_model_says_which_solver_ran(kind: str, solver: str, tmp_path: Path) -> None:
     chosen = TypeAdapter(AnyBackend).validate_python({"kind": kind})
     recipe = classifier().recipe

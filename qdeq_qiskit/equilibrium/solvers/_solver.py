@@ -54,6 +54,11 @@ class Solver(ABC):
         """The next iterate, (M, n), and what to remember; `state` is empty at iteration 0 of each attempt."""
 
     @property
+    def goal(self) -> str:
+        """What a converged sample has reached, in words."""
+        return f"a relative residual of {self.tolerance:g}"
+
+    @property
     def picard_steps(self) -> int:
         """How many of the first attempt's first steps are w ← f(w), for which no Jacobian is evaluated."""
         return 0

@@ -1,0 +1,59 @@
+"""What a solve hands back, whichever driver ran."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Root:
+    """What a solve found, per sample; B samples, n state entries.
+
+    Attributes:
+        w: the best finite iterate (or the average, for solvers that average), (B, n).
+        residual: ‖f(w) − w‖₂, (B,); infinite where f was never finite.
+        relative_residual: the same divided by ‖f(w)‖₂, (B,).
+        iterations: steps taken, (B,).
+        evaluations: evaluations of f, (B,).
+        jacobian_evaluations: evaluations of ∂f/∂w, or of the matrix that steers in its place, (B,).
+        converged: whether the relative residual is within the tolerance, (B,).
+        reason: codes of `Reason`, (B,).
+        unconverged: how many samples did not converge.
+        jacobian: ∂f/∂w at w, (B, n, n), if it was asked for and the solver uses Jacobians; from the statistical solver
+            NaN for samples without an estimate.
+        trace: relative residuals (B,) at each evaluation, if asked for; a sample no longer evaluated keeps its last.
+        covariance: of w, (B, n, n), where the solver estimates it; NaN for samples without an estimate.
+        shots: spent by each sample, (B,), where the solver chooses them; None if all are as the map's cost says.
+        floored: whether a singular value of I − J was raised, (B,), where J was measured with its error.
+    """
+
+    w: Tensor
+    residual: Tensor
+    relative_residual: Tensor
+    iterations: Tensor
+    evaluations: Tensor
+    jacobian_evaluations: Tensor
+    converged: Tensor
+    reason: Tensor
+    unconverged: int
+    jacobian: Tensor | None
+    trace: list[Tensor] | None
+    covariance: Tensor | None = None
+    shots: Tensor | None = None
+    floored: Tensor | None = None
+
+
+def checked_value(value: Tensor, w: Tensor) -> Tensor:
+    """f(w), (B, n), which must be of the shape of w: a layer with one output would else be broadcast to n of them.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value.shape != w.shape:
+        raise ValueError(
+            f"The layer gives outputs of shape {tuple(value.shape)} for a state of shape {tuple(w.shape)}: it needs as "
+            "many outputs (observables) as the state has entries (columns of the lift R)."
+        )
+    return value

@@ -1,0 +1,333 @@
+"""The driver of the statistical solver: search until the residual is noise, average, estimate from fresh shots.
+
+The statistics are those of `SampledSolver`. Every sample goes its own way; each phase evaluates those samples only
+that are in it, with their own counts of shots, and stops a sample before it would spend more than its budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._map import FixedPointMap, MeasuredJacobian
+from ._reason import Reason
+from ._root import Root, checked_value
+from .solvers import Evaluation
+from .solvers.sampled import SampledSolver
+
+NORMAL_95 = 1.959963984540054
+"""The 95% interval of a normal distribution is its mean ± so many standard deviations."""
+
+_STEPS_PER_OCTAVE = 4
+"""Counts of shots are powers of 2^¼ of an evaluation's, so that samples share calls."""
+
+
+def solve_sampled(fixed_point_map: FixedPointMap, start: Tensor, solver: SampledSolver, *, trace: bool = False) -> Root:
+    """Estimates the fixed point of every sample of a batch; records no gradient.
+
+    Args:
+        fixed_point_map: the map, frozen.
+        start: the first iterate, (B, n).
+        solver: the options.
+        trace: whether `Root.trace` is wanted: of the search.
+
+    Raises:
+        ValueError: the budget is below what the least search and estimate take.
+    """
+    with torch.no_grad():
+        run = _Run(fixed_point_map, start, solver, trace=trace)
+        run.search()
+        run.rescue()
+        run.average()
+        run.estimate()
+        return run.root()
+
+
+class _Run:
+    """What is known of every sample, in the batch's own numbering; all tensors have a leading axis of B samples."""
+
+    def __init__(self, fixed_point_map: FixedPointMap, start: Tensor, solver: SampledSolver, *, trace: bool) -> None:
+        samples, n = start.shape
+        self.map, self.solver = fixed_point_map, solver
+        self.cost = fixed_point_map.cost
+        self.exact = not fixed_point_map.is_sampled
+        self.own_shots = max(self.cost.shots_per_circuit, 1)
+        self.jacobian_shots = solver.jacobian_shots or self.own_shots
+        _check_budget(self)
+        count = torch.zeros(samples, dtype=torch.int64, device=start.device)
+        self.w = start.clone()
+        self.residual = start.new_full((samples,), torch.inf)
+        self.relative = self.residual.clone()
+        self.best = (self.w.clone(), self.residual.clone(), self.relative.clone())
+        self.value = torch.full_like(start, torch.nan)
+        self.covariance = start.new_full((samples, n, n), torch.nan)
+        self.jacobian = self.covariance.clone()
+        self.reason = torch.full_like(count, int(Reason.MAX_ITERATIONS))
+        self.iterations, self.evaluations, self.jacobian_evaluations = count.clone(), count.clone(), count.clone()
+        self.shots = count.clone()
+        self.floored = torch.zeros(samples, dtype=torch.bool, device=start.device)
+        self.stable = self.floored.clone()  # whether damped steps led into the noise
+        self.trace: list[Tensor] | None = [] if trace else None
+
+    def search(self) -> None:
+        """Damped steps, for each sample until its residual is within its noise."""
+        rows = torch.arange(len(self.w), device=self.w.device)
+        for iteration in range(self.solver.max_iterations + 1):
+            rows = self._look(rows)
+            if not len(rows) or iteration == self.solver.max_iterations:
+                break
+            rows = self._affordable(rows, self._reserve() + self._price(self.own_shots))
+            self._damped_step(rows, iteration)
+        self.stable = self.reason == int(Reason.WITHIN_NOISE)
+
+    def rescue(self) -> None:
+        """Newton steps with measured Jacobians, for those that damped steps did not bring into the noise."""
+        for _ in range(self.solver.newton_steps):
+            sought = (self.reason == int(Reason.MAX_ITERATIONS)) & self.relative.isfinite()
+            rows = sought.nonzero().squeeze(1)
+            price = self._price(self.own_shots) + self._jacobian_price()
+            rows = self._affordable(rows, self._reserve() + price)
+            if not len(rows):
+                return
+            measured = self._measure_jacobian(rows)
+            inverse = self._spectrum(rows, measured.jacobian).floored_inverse
+            step = (inverse @ (self.value[rows] - self.w[rows]).double().unsqueeze(2)).squeeze(2)
+            self.w[rows] = self.w[rows] + step.to(self.w)
+            self.iterations[rows] += 1
+            self._look(rows)
+
+    def average(self) -> None:
+        """Further damped steps from where the search ended, and the mean of their iterates."""
+        rows = (self.stable & (self.reason == int(Reason.WITHIN_NOISE))).nonzero().squeeze(1)
+        if not self.solver.average:
+            return
+        total = torch.zeros_like(self.w)
+        count = torch.zeros_like(self.iterations)
+        for iteration in range(self.solver.average):
+            if not len(rows):
+                break
+            self._damped_step(rows, iteration)
+            total[rows] += self.w[rows]
+            count[rows] += 1
+            if iteration + 1 < self.solver.average:
+                price = self._price(self.own_shots)
+                rows = rows[self.shots[rows] + price + self._reserve() <= self._budget()]
+                self._evaluate(rows, self.own_shots)
+        rows = count.nonzero().squeeze(1)
+        self.w[rows] = total[rows] / count[rows].unsqueeze(1)
+
+    def estimate(self) -> None:
+        """Fresh shots where each sample has come to, one Newton step from them, and its covariance."""
+        rows = (self.reason == int(Reason.WITHIN_NOISE)).nonzero().squeeze(1)
+        left = (self._budget() - self.shots[rows] - self._jacobian_price()) / max(self.cost.circuits_per_value, 1)
+        first = self.solver.estimate * self.own_shots
+        shots = torch.full_like(rows, first)
+        shots = torch.where(left < first, _on_grid(left, self.own_shots, torch.floor), shots)
+        measured: MeasuredJacobian | None = None
+        while len(rows):
+            value, covariance = self._evaluate_each(rows, shots)
+            if measured is None:
+                measured = self._measure_jacobian(rows)
+            w, covariance = self._newton_estimate(rows, value, covariance, measured)
+            good = w.isfinite().all(1) & covariance.flatten(1).isfinite().all(1)
+            self.reason[rows[~good]] = int(Reason.DIVERGED)
+            self.w[rows[good]], self.covariance[rows[good]] = w[good], covariance[good]
+            self.iterations[rows[good]] += 1
+            more, shots = self._next_shots(rows, shots, good)
+            rows, shots, measured = rows[more], shots[more], measured.select(more.nonzero().squeeze(1))
+
+    def root(self) -> Root:
+        """The answers."""
+        converged = (self.reason == int(Reason.CONVERGED)) | (self.reason == int(Reason.WITHIN_NOISE))
+        # A sample without an estimate is answered by its best iterate.
+        known = self.covariance.isfinite().all(2).all(1)
+        return Root(
+            w=torch.where(known.unsqueeze(1), self.w, self.best[0]),
+            residual=torch.where(known, self.residual, self.best[1]),
+            relative_residual=torch.where(known, self.relative, self.best[2]),
+            iterations=self.iterations,
+            evaluations=self.evaluations,
+            jacobian_evaluations=self.jacobian_evaluations,
+            converged=converged,
+            reason=self.reason,
+            unconverged=len(converged) - int(torch.count_nonzero(converged)),
+            jacobian=None if self.exact else self.jacobian,
+            trace=self.trace,
+            covariance=self.covariance,
+            shots=self.shots,
+            floored=self.floored,
+        )
+
+    def _look(self, rows: Tensor) -> Tensor:
+        """Evaluates samples where they are, notes which have arrived, and returns the others that may go on."""
+        covariance = self._evaluate(rows, self.own_shots)
+        noise = covariance.diagonal(dim1=1, dim2=2).sum(1)
+        residual, relative = self.residual[rows], self.relative[rows]
+        finite = relative.isfinite()
+        lost = torch.where(self.evaluations[rows] > 1, int(Reason.DIVERGED), int(Reason.NOT_FINITE))
+        reason = torch.where(finite, int(Reason.MAX_ITERATIONS), lost)
+        within = finite & (noise > 0) & (residual.square() <= self.solver.c * noise)
+        reason = torch.where(within, int(Reason.WITHIN_NOISE), reason)
+        solved = finite & (noise == 0) & (relative <= self.solver.tolerance)
+        reason = torch.where(solved, int(Reason.CONVERGED), reason)
+        self.reason[rows] = reason
+        self.covariance[rows[solved]] = 0.0
+        if self.trace is not None:
+            self.trace.append(self.relative.clone())
+        return rows[reason == int(Reason.MAX_ITERATIONS)]
+
+    def _evaluate(self, rows: Tensor, shots: int) -> Tensor:
+        """f at the samples' iterates, with what is measured of it; returns its covariance, (M, n, n)."""
+        w = self.w[rows]
+        value, covariance = self._part(rows).measure(w, shots=None if self.exact else shots)
+        value = checked_value(value, w)
+        residual = torch.linalg.vector_norm(value - w, dim=1)
+        relative = residual / (torch.linalg.vector_norm(value, dim=1) + torch.finfo(w.dtype).tiny ** 0.5)
+        better = relative < self.best[2][rows]  # never so where it is NaN
+        for best, now in zip(self.best, (w, residual, relative), strict=True):
+            best[rows[better]] = now[better]
+        self.value[rows] = value
+        self.residual[rows] = torch.where(residual.isnan(), torch.inf, residual)
+        self.relative[rows] = torch.where(relative.isnan(), torch.inf, relative)
+        self.evaluations[rows] += 1
+        self.shots[rows] += self._price(shots)
+        return covariance
+
+    def _evaluate_each(self, rows: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with counts of shots for each sample, (M,): value, (M, n), and covariance, (M, n, n)."""
+        value, covariance = torch.empty_like(self.w[rows]), torch.empty_like(self.covariance[rows])
+        for count in torch.unique(shots).tolist():
+            chosen = shots == count
+            covariance[chosen] = self._evaluate(rows[chosen], count)
+            value[chosen] = self.value[rows[chosen]]
+        return value, covariance
+
+    def _measure_jacobian(self, rows: Tensor) -> MeasuredJacobian:
+        """∂f/∂w at the samples' iterates, where f was evaluated last."""
+        measured = self._part(rows).measure_jacobian(
+            self.w[rows], self.value[rows], shots=None if self.exact else self.jacobian_shots
+        )
+        self.jacobian_evaluations[rows] += 1
+        self.shots[rows] += self._jacobian_price()
+        return measured
+
+    def _newton_estimate(
+        self, rows: Tensor, value: Tensor, covariance: Tensor, measured: MeasuredJacobian
+    ) -> tuple[Tensor, Tensor]:
+        """ŵ + (I − J)⁻¹ (f̄ − ŵ), (M, n), and its covariance, (M, n, n).
+
+        Where the floor acts, it shortens the step, but not the covariance: that remains the one of the whole step,
+        since what the floor holds back is then part of the error.
+        """
+        spectrum = self._spectrum(rows, measured.jacobian)
+        difference = (value - self.w[rows]).double().unsqueeze(2)
+        inverse = spectrum.inverse
+        whole = (inverse @ difference).squeeze(2)
+        noise = covariance.double() + measured.error_along(whole.to(measured.along)).double()
+        self.jacobian[rows] = spectrum.floored_jacobian.to(self.jacobian)
+        step = (spectrum.floored_inverse @ difference).squeeze(2)
+        return self.w[rows] + step.to(self.w), (inverse @ noise @ inverse.mT).to(self.w)
+
+    def _spectrum(self, rows: Tensor, jacobian: Tensor) -> _Spectrum:
+        spectrum = _Spectrum.of(jacobian, self.solver.floor)
+        self.floored[rows] |= spectrum.acted
+        return spectrum
+
+    def _next_shots(self, rows: Tensor, shots: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
+        """Which samples are estimated once more, (M,), and with how many shots; notes whom the budget stops."""
+        if self.solver.precision is None or self.exact:
+            return torch.zeros_like(good), shots
+        width = NORMAL_95 * self.covariance[rows].diagonal(dim1=1, dim2=2).amax(1).double().sqrt()
+        short = good & (width > self.solver.precision)
+        # 5% more than the square-root law asks for: the next covariance is not quite this one.
+        needed = shots * (1.05 * (width / self.solver.precision).square()).clamp(max=self.solver.growth)
+        wanted = _on_grid(torch.where(short, needed, shots), self.own_shots, torch.ceil)
+        left = (self._budget() - self.shots[rows]) / max(self.cost.circuits_per_value, 1)
+        possible = torch.minimum(wanted, _on_grid(left, self.own_shots, torch.floor))
+        more = short & (possible > shots)
+        self.reason[rows[short & ~more]] = int(Reason.BUDGET)
+        return more, possible
+
+    def _damped_step(self, rows: Tensor, iteration: int) -> None:
+        w = self.w[rows]
+        now = Evaluation(iteration, 0, w, self.value[rows] - w, self.relative[rows], None)
+        self.w[rows] = self.solver.step(now, ())[0]
+        self.iterations[rows] += 1
+
+    def _affordable(self, rows: Tensor, price: int) -> Tensor:
+        """The samples that can still pay; the others end here."""
+        able = self.shots[rows] + price <= self._budget()
+        self.reason[rows[~able]] = int(Reason.BUDGET)
+        return rows[able]
+
+    def _part(self, rows: Tensor) -> FixedPointMap:
+        return self.map if len(rows) == len(self.w) else self.map.select(rows)
+
+    def _price(self, shots: int) -> int:
+        """Shots of one evaluation of one sample, over all its circuits."""
+        return 0 if self.exact else self.cost.circuits_per_value * shots
+
+    def _jacobian_price(self) -> int:
+        return 0 if self.exact else self.cost.circuits_per_jacobian * self.jacobian_shots
+
+    def _reserve(self) -> int:
+        """What the least estimate takes, which the search must leave."""
+        return self._price(self.own_shots) + self._jacobian_price()
+
+    def _budget(self) -> int:
+        return torch.iinfo(torch.int64).max if self.solver.max_shots is None else self.solver.max_shots
+
+
+@dataclass(frozen=True, eq=False)
+class _Spectrum:
+    """(I − J)⁻¹, and what becomes of it and of J if no singular value of I − J may be below a floor; (M, n, n) each.
+
+    Attributes:
+        inverse: (I − J)⁻¹, double precision; NaN where J is not finite.
+        floored_inverse: the same with the floor.
+        floored_jacobian: J, or one with I − J at the floor.
+        acted: whether the floor made a difference, (M,).
+    """
+
+    inverse: Tensor
+    floored_inverse: Tensor
+    floored_jacobian: Tensor
+    acted: Tensor
+
+    @classmethod
+    def of(cls, jacobian: Tensor, floor: float) -> _Spectrum:
+        jacobian = jacobian.double()
+        finite = jacobian.isfinite().all(2).all(1)[:, None, None]
+        identity = torch.eye(jacobian.shape[1], dtype=torch.double, device=jacobian.device)
+        u, values, vh = torch.linalg.svd(torch.where(finite, identity - jacobian, identity))
+        values = values.clamp(min=torch.finfo(torch.double).tiny ** 0.5)
+        raised = values.clamp(min=floor)
+        inverse, floored = ((vh.mT / each.unsqueeze(1)) @ u.mT for each in (values, raised))
+        acted = (values < floor).any(1)
+        kept = jacobian + (u * (values - raised).unsqueeze(1)) @ vh
+        return cls(
+            torch.where(finite, inverse, torch.nan),
+            torch.where(finite, floored, torch.nan),
+            torch.where(acted[:, None, None], kept, jacobian),
+            acted,
+        )
+
+
+def _check_budget(run: _Run) -> None:
+    if run.exact or run.solver.max_shots is None:
+        return
+    least = run._price(run.own_shots) + run._reserve()
+    if run.solver.max_shots < least:
+        raise ValueError(
+            f"max_shots={run.solver.max_shots} is less than the {least} shots that one evaluation, one Jacobian and "
+            "one estimate take: raise it, or lower the backend's shots or jacobian_shots."
+        )
+
+
+def _on_grid(shots: Tensor, unit: int, round_to: Callable[[Tensor], Tensor]) -> Tensor:
+    """The next count on the grid, by `torch.ceil` or `torch.floor`; counts that are on it stay."""
+    exponent = round_to((shots.double().clamp(min=1) / unit).log2() * _STEPS_PER_OCTAVE - 1e-9)
+    return (unit * torch.exp2(exponent / _STEPS_PER_OCTAVE)).round().long().clamp(min=1)
