@@ -129,6 +129,9 @@ def test_recipes_are_listed_with_one_line_each() -> None:
     assert any("digits " in line and "6 qubits" in line for line in lines)
     assert any("qdeq4-amplitude" in line for line in lines)
     assert not any("qdeq4-amplitude" in line for line in qdeq("recipes", "training").stdout.splitlines())
+    noise = qdeq("recipes", "noise").stdout.splitlines()
+    assert any("fake_torino" in line and "133 qubits" in line for line in noise)
+    assert qdeq("recipes", "studies").stdout.startswith("studies/")
 
 
 def test_info_names_versions_devices_and_engine() -> None:

@@ -149,7 +149,7 @@ def test_a_shipped_recipe_is_found_by_name_and_by_its_path_in_the_repository(
 
 
 def test_every_shipped_recipe_describes_itself_in_one_line() -> None:
-    for kind in ("training", "circuits"):
+    for kind in ("training", "circuits", "noise"):
         entries = recipes.list_recipes(kind)
         assert entries
         assert all(entry.description and len(entry.description) < 120 for entry in entries)
@@ -216,3 +216,102 @@ def test_a_name_without_its_suffix_points_to_the_file_in_the_working_directory(
     Path("my.yaml").write_text("size: 3")
     with pytest.raises(RecipeError, match=r"named 'my'; for the file here, write my\.yaml"):
         recipes.find("training", "my")
+
+
+class Channel(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    description: str = ""
+    strength: Annotated[float, Field(ge=0, le=1)]
+    file: str = ""
+    calibration: str = ""
+
+
+class Machine(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    noise: Channel
+    shots: int = 1
+
+
+class Experiment(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    backend: Machine
+    others: tuple[Machine, ...] = ()
+
+
+NESTED = {"backend.noise": "noise", "backend": "backends", "others.*": "backends", "others.*.noise": "noise"}
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    """A recipe that refers to a backend in another folder, which refers to the noise beside it."""
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "machines" / "shaky.yaml").write_text("noise: loud.yaml\nshots: 7")
+    (tmp_path / "machines" / "loud.yaml").write_text("strength: 0.4\ncalibration: data.json")
+    (tmp_path / "machines" / "data.json").write_text("{}")
+    (tmp_path / "quiet.yaml").write_text("strength: 0.1")
+    path = tmp_path / "experiment.yaml"
+    path.write_text("backend: machines/shaky.yaml")
+    return path
+
+
+def nested(path: Path, *overrides: str) -> Experiment:
+    loaded: Experiment = recipes.load("training", path, Experiment, overrides=overrides, references=NESTED)
+    return loaded
+
+
+def test_a_recipe_referred_to_refers_to_others_beside_itself(experiment: Path) -> None:
+    backend = nested(experiment).backend
+    assert (backend.shots, backend.noise.strength) == (7, 0.4)
+    assert backend.noise.calibration == str(experiment.parent / "machines" / "data.json"), "a file beside its recipe"
+
+
+def test_overrides_reach_through_references_into_references(experiment: Path) -> None:
+    assert nested(experiment, "backend.noise.strength=0.9").backend.noise.strength == 0.9
+    swapped = nested(experiment, "backend.noise=quiet.yaml", "backend.noise.file=x", "backend.shots=3").backend
+    assert (swapped.noise.strength, swapped.noise.file, swapped.shots) == (0.1, "x", 3)
+
+
+def test_entries_of_a_list_may_be_names_and_be_overridden_by_number(experiment: Path) -> None:
+    with experiment.open("a") as file:
+        file.write("\nothers: [machines/shaky.yaml, {noise: quiet.yaml}]")
+    assert [other.noise.strength for other in nested(experiment).others] == [0.4, 0.1]
+    changed = nested(experiment, "others.0.noise.strength=0.2", "others.1.shots=5").others
+    assert [(other.noise.strength, other.shots) for other in changed] == [(0.2, 7), (0.1, 5)]
+    with pytest.raises(RecipeError, match=r"--set others\.2\.shots=5: others is a list of 2 entries.*no '2'"):
+        nested(experiment, "others.2.shots=5")
+    with pytest.raises(RecipeError, match=r"no 'first'"):
+        nested(experiment, "others.first.shots=5")
+
+
+def test_errors_below_nested_references_name_the_file_in_which_the_value_stands(experiment: Path) -> None:
+    (experiment.parent / "machines" / "loud.yaml").write_text("strength: 4")
+    with pytest.raises(
+        RecipeError, match=r"loud\.yaml: strength: 4\.?0? is not valid; expected less than or equal to 1"
+    ):
+        nested(experiment)
+    (experiment.parent / "machines" / "loud.yaml").write_text("strenght: 0.4")
+    with pytest.raises(RecipeError, match=r"loud\.yaml: strenght: unknown key 'strenght'.*did you mean 'strength'\?"):
+        nested(experiment)
+    (experiment.parent / "machines" / "shaky.yaml").write_text("noise: gone.yaml")
+    with pytest.raises(RecipeError, match=r"shaky\.yaml: backend\.noise: gone\.yaml: this noise recipe does not exist"):
+        nested(experiment)
+    with pytest.raises(RecipeError, match=r"--set backend\.noise=depolarising: backend\.noise: .*'depolarizing'\?"):
+        nested(experiment, "backend.noise=depolarising")
+    (experiment.parent / "machines" / "shaky.yaml").write_text("{noise: {strength: 0.1}, shots: many}")
+    with pytest.raises(RecipeError, match=r"shaky\.yaml: shots: 'many' is not valid"):
+        nested(experiment)
+    with pytest.raises(RecipeError, match=r"^--set backend\.noise\.strength=2: backend\.noise\.strength: 2 is not"):
+        nested(experiment, "backend.shots=1", "backend.noise.strength=2")
+
+
+def test_what_an_override_replaces_is_no_longer_blamed_on_the_file_it_came_from(experiment: Path) -> None:
+    with pytest.raises(RecipeError, match=r"^--set backend=\{noise: \{strength: 3\}\}: backend\.noise\.strength: 3"):
+        nested(experiment, "backend.noise.strength=0.3", "backend={noise: {strength: 3}}")
+
+
+def test_every_kind_of_recipe_is_recognised_where_another_is_expected(tmp_path: Path) -> None:
+    path = tmp_path / "given.yaml"
+    path.write_text("sources: [{kind: readout, error: 0.1}]")
+    with pytest.raises(RecipeError, match="this looks like a noise recipe, not a training recipe"):
+        recipes.load("training", path, Toy)
+    assert recipes.find("noise", "noise/depolarizing.yaml").resolve() == recipes.folder("noise") / "depolarizing.yaml"

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from qdeq_qiskit.noise.recipe import NoiseRecipe
     from qdeq_qiskit.noise.snapshots import Snapshot, fake_backends, large_enough
     from qdeq_qiskit.noise.sources import SOURCES, AnySource, Source
-    from qdeq_qiskit.noise.sources.aer import AerNoise
     from qdeq_qiskit.noise.sources.amplitude_damping import AmplitudeDamping
     from qdeq_qiskit.noise.sources.depolarizing import Depolarizing
+    from qdeq_qiskit.noise.sources.noise_model import AerNoise
     from qdeq_qiskit.noise.sources.over_rotation import OverRotation
     from qdeq_qiskit.noise.sources.phase_damping import PhaseDamping
     from qdeq_qiskit.noise.sources.readout import Readout
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qdeq_qiskit.noise.touched import check_touched
 
 _HOME = {
-    "AerNoise": "sources.aer",
+    "AerNoise": "sources.noise_model",
     "AmplitudeDamping": "sources.amplitude_damping",
     "AnySource": "sources",
     "CircuitNoise": "circuit_noise",

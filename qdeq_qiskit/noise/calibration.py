@@ -61,13 +61,15 @@ class Calibration(_Section):
     timing: dict[Literal["granularity", "min_length", "pulse_alignment", "acquire_alignment"], int] = Field(
         default_factory=dict, description="What schedules keep to, in units of dt."
     )
-    qubits: tuple[QubitCalibration, ...] = Field(min_length=1, description="One entry a qubit.")
+    qubits: tuple[QubitCalibration, ...] = Field(description="One entry a qubit.")
     gates: dict[str, dict[str, GateCalibration]] = Field(
         description="By gate name and qubits, such as {cz: {0-1: {duration: 6.8e-8, error: 0.005}}}."
     )
 
     @model_validator(mode="after")
     def _is_a_processor(self) -> Calibration:
+        if not self.qubits:
+            raise ValueError("qubits is empty; a processor has at least one")
         known = get_standard_gate_name_mapping()
         for name, entries in self.gates.items():
             if name not in known:

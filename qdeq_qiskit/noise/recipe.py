@@ -8,13 +8,13 @@ from functools import reduce
 from pathlib import Path
 from typing import final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from qiskit.transpiler import Target
 
 from qdeq_qiskit import recipes
 from qdeq_qiskit.noise.circuit_noise import CircuitNoise
 from qdeq_qiskit.noise.compiled_gates import Compiled
-from qdeq_qiskit.noise.sources import AnySource
+from qdeq_qiskit.noise.sources import AnySource, Source
 
 KIND = "noise"
 
@@ -27,10 +27,17 @@ class NoiseRecipe(BaseModel):
 
     description: str = Field(default="", description="One line about the noise, shown in listings.")
     sources: tuple[AnySource, ...] = Field(
-        min_length=1, description="Sources of noise, each a mapping with a kind, in the order in which they act."
+        description="Sources of noise, each a mapping with a kind, in the order in which they act."
     )
     scale: float = Field(default=1.0, ge=0, description="The factor λ that every source is scaled by.")
     twirled: bool = Field(default=False, description="Whether each gate's error is replaced by its Pauli twirl.")
+
+    @field_validator("sources")
+    @classmethod
+    def _is_not_empty(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        if not sources:
+            raise ValueError("expected at least one source, such as [{kind: depolarizing, two_qubit: 0.01}]")
+        return sources
 
     @model_validator(mode="after")
     def _is_consistent(self) -> NoiseRecipe:
