@@ -520,6 +520,7 @@ def _shown(value: object) -> str:
     """A value as an error shows it: short, whatever it is."""
     if isinstance(value, dict):
         return "a mapping"
+    value = str(value) if isinstance(value, Path) else value
     text = repr(value) if not isinstance(value, list) or len(value) < 20 else f"a list of {len(value)} entries"
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qdeq_qiskit.noise.calibration import load_calibration, save_calibration
     from qdeq_qiskit.noise.circuit_noise import CircuitNoise
     from qdeq_qiskit.noise.recipe import NoiseRecipe
-    from qdeq_qiskit.noise.snapshots import Snapshot, fake_backends, large_enough
+    from qdeq_qiskit.noise.snapshots import Snapshot, fake_backends
     from qdeq_qiskit.noise.sources import SOURCES, AnySource, Source
     from qdeq_qiskit.noise.sources.amplitude_damping import AmplitudeDamping
     from qdeq_qiskit.noise.sources.depolarizing import Depolarizing
@@ -44,7 +44,6 @@ _HOME = {
     "ThermalRelaxation": "sources.thermal_relaxation",
     "check_touched": "touched",
     "fake_backends": "snapshots",
-    "large_enough": "snapshots",
     "load_calibration": "calibration",
     "save_calibration": "calibration",
 }
@@ -67,7 +66,6 @@ __all__ = [
     "ThermalRelaxation",
     "check_touched",
     "fake_backends",
-    "large_enough",
     "load_calibration",
     "save_calibration",
 ]

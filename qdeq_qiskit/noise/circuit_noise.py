@@ -103,7 +103,7 @@ class CircuitNoise:
             self,
             errors={location: channels.repeated(superop, factor) for location, superop in self.errors.items()},
             assignments={qubit: channels.repeated(matrix, factor) for qubit, matrix in self.assignments.items()},
-            idle={wire: slower(times, factor) for wire, times in self.idle.items()},
+            idle={wire: _slower(times, factor) for wire, times in self.idle.items()},
         )
 
     def twirled(self) -> CircuitNoise:
@@ -160,7 +160,7 @@ def _joined(first: Mapping[Any, Any], second: Mapping[Any, Any], both: Callable[
     return {**first, **second, **overlap}
 
 
-def slower(times: tuple[float, float], factor: float) -> tuple[float, float]:
+def _slower(times: tuple[float, float], factor: float) -> tuple[float, float]:
     """(T1, T2) with which a delay relaxes as one λ times as long did."""
     t1, t2 = times
     return (t1 / factor, t2 / factor) if factor else (np.inf, np.inf)

@@ -15,6 +15,7 @@ from qdeq_qiskit import recipes
 from qdeq_qiskit.noise.circuit_noise import CircuitNoise
 from qdeq_qiskit.noise.compiled_gates import Compiled
 from qdeq_qiskit.noise.sources import AnySource, Source
+from qdeq_qiskit.noise.sources.snapshot import SnapshotNoise
 
 KIND = "noise"
 
@@ -64,6 +65,11 @@ class NoiseRecipe(BaseModel):
     def processor(self) -> Target | None:
         """The processor whose snapshot is among the sources: coupling, basis gates, durations and errors."""
         return next((source.processor for source in self.sources if source.processor is not None), None)
+
+    @property
+    def idle_relaxation(self) -> bool:
+        """Whether qubits relax while they wait, so that the circuit must be compiled with its delays."""
+        return any(source.idle_relaxation for source in self.sources if isinstance(source, SnapshotNoise))
 
     def build(self, compiled: Compiled) -> CircuitNoise:
         """The noise on a compiled circuit.

@@ -20,7 +20,6 @@ from qdeq_qiskit.noise.compiled_gates import Compiled, circuit_gates, one_qubit_
 from qdeq_qiskit.recipes import nearest
 
 _log = logging.getLogger(__name__)
-_USUAL = ("fake_manila", "fake_nairobi", "fake_guadalupe", "fake_torino", "fake_fez")
 
 
 @final
@@ -157,11 +156,6 @@ def fake_backends() -> dict[str, type[Any]]:
         if isinstance(item, type) and issubclass(item, FakeBackendV2) and "backend_name" in vars(item):
             named[vars(item)["backend_name"]] = item
     return dict(sorted(named.items()))
-
-
-def large_enough(num_qubits: int) -> list[str]:
-    """A few common fake backends that have so many qubits."""
-    return [name for name in _USUAL if name in fake_backends() and _fake(name).target.num_qubits >= num_qubits]
 
 
 @cache

@@ -75,9 +75,7 @@ def test_a_delay_relaxes_for_as_long_as_it_lasts(unit: str, t2: float) -> None:
     circuit.sx(1)
     circuit.delay({"s": seconds, "ns": seconds * 1e9, "dt": round(seconds / dt)}[unit], 0, unit=unit)
     circuit.cx(0, 1)
-    thermal = {"kind": "thermal_relaxation", "t1": t1, "t2": t2, "durations": {}, "idle": True}
-    machine = SimpleNamespace(circuit=circuit, physical=(0, 1), target=Target(num_qubits=2, dt=dt))
-    noise = NoiseRecipe(sources=[thermal]).scaled(2).build(machine)
+    noise = CircuitNoise(2, idle={0: (t1, t2), 1: (t1, t2)}, dt=dt).scaled(2)
 
     state = DensityMatrix.from_label("00")
     state = state.evolve(circuit.data[0].operation, [0]).evolve(circuit.data[1].operation, [1])
@@ -98,19 +96,28 @@ def _superop(kraus: Kraus) -> np.ndarray:
 
 
 def test_two_relaxations_at_once_have_their_rates_added() -> None:
-    circuit = random_circuit(1)
-    pair = [
-        {"kind": "thermal_relaxation", "t1": t1, "t2": t2, "durations": {}, "idle": True}
-        for t1, t2 in ((80e-6, 60e-6), (50e-6, 100e-6))
-    ]
-    noise = NoiseRecipe(sources=pair).build(compiled(circuit))
+    noise = CircuitNoise(2, idle={1: (80e-6, 60e-6)}).then(CircuitNoise(2, idle={1: (50e-6, 100e-6)}))
     both = textbook.in_turn(textbook.relaxation(80e-6, 60e-6, 2e-6), textbook.relaxation(50e-6, 100e-6, 2e-6))
     expected = sum(np.kron(operator.conj(), operator) for operator in both)
     np.testing.assert_allclose(noise.channel("delay", (1,), 2e-6).data, expected, atol=1e-14)
 
 
 def test_a_delay_of_unknown_duration_is_refused_where_its_wire_relaxes() -> None:
-    noise = NoiseRecipe.load("thermal").build(compiled(random_circuit(1)))
+    noise = CircuitNoise(3, idle={2: (1e-4, 1e-4)}, errors={("delay", (1,)): np.eye(4)})
     with pytest.raises(ValueError, match="the delay on wire 2 has no duration in seconds"):
         noise.channel("delay", (2,))
-    assert NoiseRecipe.load("depolarizing").build(compiled(random_circuit(1))).channel("delay", (2,)) is None
+    assert noise.channel("delay", (1,)) is None
+    assert noise.channel("delay", (0,), 1e-6) is None
+    assert noise.scaled(0).channel("delay", (2,), 1e-6) is None
+    circuit = QuantumCircuit(3)
+    circuit.delay(5, 2, unit="dt")
+    circuit.save_density_matrix()
+    with pytest.raises(ValueError, match="the delay of 5 dt on wire 2: how long dt is, is not known"):
+        AerSimulator(method="density_matrix", noise_model=noise.to_aer()).run(circuit).result()
+
+
+def test_the_time_step_of_delays_is_the_processors() -> None:
+    circuit = QuantumCircuit(1)
+    machine = SimpleNamespace(circuit=circuit, physical=(0,), target=Target(num_qubits=1, dt=4e-9))
+    assert NoiseRecipe.load("readout").build(machine).dt == 4e-9
+    assert NoiseRecipe.load("readout").build(compiled(circuit)).dt is None

@@ -14,7 +14,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeNairobiV2, FakeTorino
 from textbook import Compiled
 
-from qdeq_qiskit.noise import NoiseRecipe, Snapshot, fake_backends, large_enough, load_calibration, save_calibration
+from qdeq_qiskit.noise import NoiseRecipe, Snapshot, fake_backends, load_calibration, save_calibration
 
 PLACES = {"fake_manila": (FakeManilaV2, (3, 1, 2)), "fake_nairobi": (FakeNairobiV2, (5, 3, 1))}
 
@@ -110,6 +110,8 @@ def test_a_saved_calibration_gives_the_same_noise_and_the_same_processor(tmp_pat
     assert all(np.array_equal(one.errors[key], other.errors[key]) for key in one.errors)
     assert all(np.array_equal(one.assignment(wire), other.assignment(wire)) for wire in range(3))
     assert one.idle == other.idle
+    assert saved.idle_relaxation
+    assert not NoiseRecipe.load("fake_nairobi").idle_relaxation
     assert saved.describe() == "snapshot of fake_nairobi with idle relaxation"
 
     target, original = saved.processor, backend().target
@@ -148,6 +150,5 @@ def test_a_circuit_for_another_processor_is_refused_with_what_is_missing() -> No
 
 def test_fake_backends_are_found_by_name() -> None:
     assert fake_backends()["fake_torino"] is FakeTorino
-    assert large_enough(6) == ["fake_nairobi", "fake_guadalupe", "fake_torino", "fake_fez"]
     assert NoiseRecipe.load("fake_fez").processor.num_qubits == 156
     assert NoiseRecipe.load("depolarizing").processor is None

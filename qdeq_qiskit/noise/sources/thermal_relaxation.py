@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qdeq_qiskit.noise import channels
-from qdeq_qiskit.noise.circuit_noise import CircuitNoise, slower
+from qdeq_qiskit.noise.circuit_noise import CircuitNoise
 from qdeq_qiskit.noise.compiled_gates import Compiled
 from qdeq_qiskit.noise.sources._source import GateSource
 
@@ -37,7 +37,6 @@ class ThermalRelaxation(GateSource):
     t1: float = Field(gt=0, description="T1, in seconds.")
     t2: float = Field(gt=0, description="T2, in seconds; at most 2·T1.")
     durations: GateDurations = Field(description="How long gates take, in seconds.")
-    idle: bool = Field(default=False, description="Whether qubits relax during the delays of a scheduled circuit too.")
 
     @model_validator(mode="after")
     def _is_physical(self) -> ThermalRelaxation:
@@ -58,12 +57,7 @@ class ThermalRelaxation(GateSource):
         return channels.on_each(channels.relaxation(self.t1, self.t2, duration * scale), num_qubits)
 
     def build(self, compiled: Compiled, scale: float) -> CircuitNoise:
-        noise = self.noise_of_gates(compiled, scale)
-        if not self.idle:
-            return noise
-        wires = range(noise.num_qubits)
-        idle = dict.fromkeys(wires, slower((self.t1, self.t2), scale))
-        return noise.then(CircuitNoise(noise.num_qubits, idle=idle))
+        return self.noise_of_gates(compiled, scale)
 
     def check_scale(self, scale: float) -> None:
         pass  # every duration is one
