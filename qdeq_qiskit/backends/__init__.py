@@ -1,4 +1,4 @@
-"""Where circuits are evaluated: exactly (on Aer or in torch), with shots, or on copies of real processors.
+"""Where circuits are evaluated: exactly (on Aer or in torch), with shots, with noise, or on copies of processors.
 
 `BACKENDS` holds the kinds of backends that recipes name. `HeisenbergEstimator`, `HeisenbergGradient` and `QNNConnector`
 are the same exact evaluation for users of Qiskit's own `EstimatorQNN` and `TorchConnector`. Names are imported on first
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from qdeq_qiskit.backends.connector import QNNConnector
     from qdeq_qiskit.backends.estimator import HeisenbergEstimator, HeisenbergGradient
     from qdeq_qiskit.backends.exact import ExactLayer
-    from qdeq_qiskit.backends.kinds import BACKENDS, AnyBackend, Backend
+    from qdeq_qiskit.backends.kinds import BACKENDS, AnyBackend, Backend, load_backend
     from qdeq_qiskit.backends.kinds.exact import ExactBackend
-    from qdeq_qiskit.backends.kinds.fake import FakeBackend
+    from qdeq_qiskit.backends.kinds.noisy import NoisyBackend
     from qdeq_qiskit.backends.kinds.shots import ShotsBackend
+    from qdeq_qiskit.backends.kinds.snapshot import SnapshotBackend
+    from qdeq_qiskit.backends.noisy import NoisyEstimator, NoisyLayer
     from qdeq_qiskit.backends.sampled import SampledLayer
 
 _HOME = {
@@ -29,13 +31,17 @@ _HOME = {
     "Backend": "kinds",
     "ExactBackend": "kinds.exact",
     "ExactLayer": "exact",
-    "FakeBackend": "kinds.fake",
     "HeisenbergEstimator": "estimator",
     "HeisenbergGradient": "estimator",
+    "NoisyBackend": "kinds.noisy",
+    "NoisyEstimator": "noisy",
+    "NoisyLayer": "noisy",
     "QNNConnector": "connector",
     "SampledLayer": "sampled",
     "ShotsBackend": "kinds.shots",
+    "SnapshotBackend": "kinds.snapshot",
     "aer_devices": "aer",
+    "load_backend": "kinds",
     "require_aer": "aer",
     "torch_devices": "aer",
 }
@@ -47,13 +53,17 @@ __all__ = [
     "Backend",
     "ExactBackend",
     "ExactLayer",
-    "FakeBackend",
     "HeisenbergEstimator",
     "HeisenbergGradient",
+    "NoisyBackend",
+    "NoisyEstimator",
+    "NoisyLayer",
     "QNNConnector",
     "SampledLayer",
     "ShotsBackend",
+    "SnapshotBackend",
     "aer_devices",
+    "load_backend",
     "require_aer",
     "torch_devices",
 ]

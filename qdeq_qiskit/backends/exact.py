@@ -176,7 +176,7 @@ def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine
     shifts = sum(operation.num_shifts for operation in parts.prefix.slots)
     angle_cost = MapCost(readout.num_bases, shifts * readout.num_bases)
     if parts.kind == "product":
-        encoder = BlochEncoder(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
+        encoder = BlochEncoder.of(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
         return lambda operators, _, x, lift: ProductMap(operators, x, lift, encoder, angle_cost)
     if parts.kind == "amplitude" and qnn.num_amplitudes is not None:
 

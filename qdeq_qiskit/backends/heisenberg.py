@@ -251,7 +251,7 @@ class _ProductState(_Encoder):
     """A product of single-wire states: F holds the expectation values of all Pauli strings."""
 
     def __init__(self, parts: Factorisation, num_inputs: int, device: torch.device, dtype: torch.dtype) -> None:
-        self._bloch = BlochEncoder(parts.prefix, num_inputs, device=device, dtype=dtype)
+        self._bloch = BlochEncoder.of(parts.prefix, num_inputs, device=device, dtype=dtype)
         self.state_size = 4**parts.prefix.num_qubits
 
     def state(self, inputs: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from qdeq_qiskit.backends.engines.engine import Engine
 from qdeq_qiskit.backends.engines.torch_engine import TorchEngine
 from qdeq_qiskit.backends.program import GateProgram
 
-__all__ = ["ENGINES", "Engine", "TorchEngine", "make_engine", "resolve_engine"]
+__all__ = ["ENGINES", "Engine", "TorchEngine", "make_engine", "resolve_engine", "torch_device_and_dtype"]
 
 ENGINES = ("auto", "torch", "aer")
 DTYPES = {"single": torch.float32, "double": torch.float64}
@@ -46,13 +46,28 @@ def make_engine(
         ValueError: an unknown name or precision, or a GPU that is not there.
         ImportError: the Aer engine without Aer.
     """
-    if precision not in DTYPES:
-        raise ValueError(f"precision = {precision!r}: choose one of {', '.join(DTYPES)}")
-    where = torch.device(device)
+    dtype = _dtype(precision)
     if resolve_engine(name) == "torch":
-        if where.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device = 'cuda': torch sees no GPU here; use device = 'cpu' or a CUDA build of torch")
-        return TorchEngine(program, num_columns=num_columns, device=where, dtype=DTYPES[precision])
+        where, dtype = torch_device_and_dtype(device, precision)
+        return TorchEngine(program, num_columns=num_columns, device=where, dtype=dtype)
     from qdeq_qiskit.backends.engines.aer_engine import AerEngine
 
-    return AerEngine(program, num_columns=num_columns, device=where, dtype=DTYPES[precision])
+    return AerEngine(program, num_columns=num_columns, device=torch.device(device), dtype=dtype)
+
+
+def torch_device_and_dtype(device: str | torch.device, precision: str) -> tuple[torch.device, torch.dtype]:
+    """Where and in which real dtype torch is to compute.
+
+    Raises:
+        ValueError: an unknown precision, or a GPU that is not there.
+    """
+    where = torch.device(device)
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device = 'cuda': torch sees no GPU here; use device = 'cpu' or a CUDA build of torch")
+    return where, _dtype(precision)
+
+
+def _dtype(precision: str) -> torch.dtype:
+    if precision not in DTYPES:
+        raise ValueError(f"precision = {precision!r}: choose one of {', '.join(DTYPES)}")
+    return DTYPES[precision]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
+from qdeq_qiskit import recipes
 from qdeq_qiskit.backends.kinds._backend import Backend
 from qdeq_qiskit.circuits._registry import recipe_kinds
 
@@ -22,4 +25,17 @@ if TYPE_CHECKING:
 else:
     AnyBackend = Annotated[Union[tuple(BACKENDS.values())], Field(discriminator="kind")]  # noqa: UP007
 
-__all__ = ["BACKENDS", "AnyBackend", "Backend"]
+
+def load_backend(name_or_path: str | Path, overrides: str | Sequence[str] = ()) -> Backend:
+    """A backend recipe by name or path, with overrides such as `"shots=1000"`; its noise may be named too.
+
+    Raises:
+        RecipeError: the file, a key or a value is wrong.
+    """
+    backend: Backend = recipes.load(
+        "backends", name_or_path, AnyBackend, overrides=overrides, references={"noise": "noise"}
+    )
+    return backend
+
+
+__all__ = ["BACKENDS", "AnyBackend", "Backend", "load_backend"]

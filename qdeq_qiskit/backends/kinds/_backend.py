@@ -21,7 +21,12 @@ class Backend(BaseModel, ABC):
     @property
     @abstractmethod
     def exact(self) -> bool:
-        """Whether values are exact expectation values of the noiseless circuit."""
+        """Whether values are expectation values without shot noise, so that they repeat and can be differentiated."""
+
+    @property
+    @abstractmethod
+    def noisy(self) -> bool:
+        """Whether gates or readouts err."""
 
     @abstractmethod
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> nn.Module:

@@ -31,6 +31,10 @@ class ExactBackend(Backend):
     def exact(self) -> bool:
         return True
 
+    @property
+    def noisy(self) -> bool:
+        return False
+
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> ExactLayer:
         return ExactLayer(qnn, engine=self.engine, device=self.device, precision=self.precision, weight=weight)
 

@@ -9,42 +9,53 @@ with :math:`r_w = (1, \vec r_w)`, so values and derivatives are real and in clos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import torch
+from qiskit.circuit import ParameterVector
 from torch import Tensor
 
-from qdeq_qiskit.backends.program import PAULIS, GateProgram, generator
+from qdeq_qiskit.backends.feature_angles import FeatureAngles
+from qdeq_qiskit.backends.noisy.pauli_transfer import Step, noisy_steps
+from qdeq_qiskit.backends.program import PAULIS, AngleMap, GateProgram
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 
 
 class BlochEncoder:
     """Bloch vectors of a product-state encoder, and their derivatives along given directions of the features.
 
-    The l-th rotations of all wires are done at once; a wire with fewer is padded with identities. The batch is the
-    last axis of everything, where the many 3×3 products run fastest.
+    A gate, and noise with it, takes a Bloch vector r to A r + b. The l-th rotations of all wires are done at once; a
+    wire with fewer is padded with identities. The batch is the last axis of everything, where the many 3×3 products
+    run fastest.
 
     Args:
-        program: single-wire operations; the angle map's parameters are the features (and the weights, unused).
-        num_features: d.
+        steps: gates on single wires, with their noise.
+        num_wires: n.
+        angles: the rotations' angles from the features.
         device: where the tensors live.
         dtype: real dtype.
     """
 
-    def __init__(self, program: GateProgram, num_features: int, *, device: torch.device, dtype: torch.dtype) -> None:
-        self.num_wires = program.num_qubits
-        self._unused = len(program.angle_map.parameters) - num_features
-        self._angles = program.angle_map.compile()
-        plain = program.angle_map.plain_indices
-        self._plain = None if plain is None else torch.tensor(plain, dtype=torch.long, device=device)
-        layers = _layers(program)
-        terms = torch.zeros(len(layers), self.num_wires, 3, 3, 3, dtype=torch.float64)  # of 1, cos φ and sin φ
-        cross = torch.zeros(len(layers), self.num_wires, 3, 3, dtype=torch.float64)
-        read = torch.zeros(len(layers), self.num_wires, dtype=torch.long)
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        num_wires: int,
+        angles: FeatureAngles,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.num_wires = num_wires
+        self._angles = angles
+        layers = _layers(steps, num_wires)
+        terms = torch.zeros(len(layers), num_wires, 3, 3, 4, dtype=torch.float64)  # of 1, cos φ and sin φ
+        cross = torch.zeros(len(layers), num_wires, 3, 3, dtype=torch.float64)
+        read = torch.zeros(len(layers), num_wires, dtype=torch.long)
         for level, layer in enumerate(layers):
             for wire, (axis, slot, before) in enumerate(layer):
-                fixed = torch.as_tensor(before)
+                fixed = torch.as_tensor(np.roll(before[1:], -1, axis=1))  # [A | b]
                 if slot is None:
                     terms[level, wire, 0] = fixed
                     continue
@@ -55,48 +66,62 @@ class BlochEncoder:
                 cross[level, wire] = turn
                 read[level, wire] = slot
         self._depth = len(layers)
-        self._terms = terms.to(device, dtype).flatten(0, 1).flatten(2).mT.contiguous()  # (depth·n, 9, 3)
+        # Without noise, and with noise that keeps the mixed state, no b is carried along.
+        self._shifts = bool(terms[..., 3].any())
+        terms = terms if self._shifts else terms[..., :3]
+        self._terms = terms.to(device, dtype).flatten(0, 1).flatten(2).mT.contiguous()  # (depth·n, 9 or 12, 3)
         self._cross = cross.to(device, dtype)
         self._read = read.flatten().to(device)
 
+    @classmethod
+    def of(cls, program: GateProgram, num_features: int, *, device: torch.device, dtype: torch.dtype) -> BlochEncoder:
+        """The encoder without noise; the angle map's parameters are the features (and the weights, unused)."""
+        angles = FeatureAngles(program.angle_map, num_features)
+        return cls(noisy_steps(program, None), program.num_qubits, angles, device=device, dtype=dtype)
+
+    @classmethod
+    def of_angles(
+        cls, steps: Sequence[Step], num_wires: int, *, device: torch.device, dtype: torch.dtype
+    ) -> BlochEncoder:
+        """The encoder whose features are the rotations' angles themselves."""
+        slots = 1 + max((turn.slot for step in steps for turn in step.turns), default=-1)
+        parameters = tuple(ParameterVector("c", slots))
+        angles = FeatureAngles(AngleMap(parameters, parameters), slots)
+        return cls(steps, num_wires, angles, device=device, dtype=dtype)
+
     def directions(self, v: Tensor, lift: Tensor) -> Tensor:
-        """∂φ/∂w for v = R w + x, (G, m, 1) if the angles are features as they are, else (G, m, B)."""
-        if self._plain is not None:
-            return lift.index_select(0, self._plain).unsqueeze(-1)
-        columns = [torch.func.jvp(self._feature_angles, (v,), (column.expand_as(v),))[1] for column in lift.T]
-        return torch.stack(columns, dim=-1).permute(1, 2, 0)
+        """∂φ/∂w for v = R w + x, (G, m, 1) if the angles are affine functions of features, else (G, m, B)."""
+        return self._angles.along(v, lift)
 
     def bloch(self, v: Tensor) -> Tensor:
         """(1, r) of every wire, (n, 4, B), of features, (B, d)."""
-        gates = self._gates(v)
-        vectors = gates[0][:, :, 2]  # |0⟩ points to +z
+        gates, shifts = self._gates(v)
+        vectors = gates[0][:, :, 2] + shifts[0]  # |0⟩ points to +z
         for level in range(1, self._depth):
-            vectors = (gates[level] * vectors.unsqueeze(1)).sum(2)
+            vectors = (gates[level] * vectors.unsqueeze(1)).sum(2) + shifts[level]
         return _with_one(vectors)
 
     def bloch_and_tangents(self, v: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """(1, r), (n, 4, B), and ∂r/∂w, (n, 3, m, B), along `directions` from the method of that name."""
-        gates = self._gates(v)
+        gates, shifts = self._gates(v)
         turning = directions.index_select(0, self._read).unflatten(0, (self._depth, self.num_wires)).unsqueeze(2)
-        vectors = gates[0][:, :, 2]
+        vectors = gates[0][:, :, 2] + shifts[0]
         # A rotation adds axis × r to the tangent, times ∂φ/∂w.
         tangents = (self._cross[0] @ vectors).unsqueeze(2) * turning[0]
         for level in range(1, self._depth):
             both = torch.cat((vectors.unsqueeze(2), tangents), dim=2)
             both = (gates[level].unsqueeze(3) * both.unsqueeze(1)).sum(2)
-            vectors = both[:, :, 0]
+            vectors = both[:, :, 0] + shifts[level]
             tangents = both[:, :, 1:] + (self._cross[level] @ vectors).unsqueeze(2) * turning[level]
         return _with_one(vectors), tangents
 
-    def _gates(self, v: Tensor) -> Tensor:
-        """Rotations of all levels and wires, (depth, n, 3, 3, B)."""
-        angles = self._feature_angles(v).T
+    def _gates(self, v: Tensor) -> tuple[Tensor, Tensor | list[float]]:
+        """A of all levels and wires, (depth, n, 3, 3, B), and b, (depth, n, 3, B), or zeros."""
+        angles = self._angles(v).T
         table = angles.index_select(0, self._read) if len(angles) else v.new_zeros(len(self._read), len(v))
         weights = torch.stack((torch.ones_like(table), table.cos(), table.sin()), dim=1)
-        return torch.bmm(self._terms, weights).view(self._depth, self.num_wires, 3, 3, -1)
-
-    def _feature_angles(self, v: Tensor) -> Tensor:
-        return self._angles(torch.nn.functional.pad(v, (0, self._unused)) if self._unused else v)
+        gates = torch.bmm(self._terms, weights).view(self._depth, self.num_wires, 3, 3 + self._shifts, -1)
+        return (gates[:, :, :, :3], gates[:, :, :, 3]) if self._shifts else (gates, [0.0] * self._depth)
 
 
 class ProductMap(FixedPointMap):
@@ -169,6 +194,16 @@ def pauli_coefficients(operators: Tensor) -> Tensor:
     return torch.real(first @ tensor @ second.T).reshape(outputs, -1)
 
 
+def product_state(bloch: Tensor) -> Tensor:
+    """⊗_w (1, r_w), (4ᵐ, B), of (1, r_w), (m, 4, B); ones, (1, B), for no wire."""
+    if not len(bloch):
+        return bloch.new_ones(1, bloch.shape[-1])
+    product = bloch[0]
+    for vector in bloch[1:]:
+        product = (product.unsqueeze(1) * vector).flatten(0, 1)
+    return product
+
+
 @cache
 def _trace_matrix(wires: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Rows ½ᵐ P, as functionals on (row, column) pairs wire by wire: Tr(M P) = Σ M_ij P_ji, (4ᵐ, 4ᵐ)."""
@@ -183,7 +218,7 @@ def _trace_matrix(wires: int, dtype: torch.dtype, device: torch.device) -> Tenso
 def _contract(coefficients: Tensor, bloch: Tensor) -> Tensor:
     """q, (B, K): the coefficients with every wire's (1, r) contracted."""
     left = len(bloch) // 2
-    first, second = _kron(bloch[:left]), _kron(bloch[left:])
+    first, second = product_state(bloch[:left]), product_state(bloch[left:])
     half = (coefficients.reshape(-1, len(second)) @ second).view(len(coefficients), len(first), -1)
     return (half * first).sum(1).T.contiguous()
 
@@ -193,7 +228,7 @@ def _slopes(coefficients: Tensor, bloch: Tensor) -> Tensor:
     outputs, left = len(coefficients), len(bloch) // 2
     if left == 0:
         return coefficients[:, None, :, None].expand(-1, 1, 4, bloch.shape[-1])
-    first, second = _kron(bloch[:left]), _kron(bloch[left:])
+    first, second = product_state(bloch[:left]), product_state(bloch[left:])
     table = coefficients.view(outputs, len(first), len(second))
     of_first = (table.reshape(-1, len(second)) @ second).view(outputs, len(first), -1)
     of_second = (table.mT.reshape(-1, len(first)) @ first).view(outputs, len(second), -1)
@@ -205,54 +240,41 @@ def _half_slopes(table: Tensor, bloch: Tensor) -> Tensor:
     left = len(bloch) // 2
     if left == 0:
         return table.unsqueeze(1)
-    first, second = _kron(bloch[:left]), _kron(bloch[left:])
+    first, second = product_state(bloch[:left]), product_state(bloch[left:])
     matrix = table.view(len(table), len(first), len(second), -1)
     of_first = (matrix * second).sum(2)
     of_second = (matrix * first.unsqueeze(1)).sum(1)
     return torch.cat((_half_slopes(of_first, bloch[:left]), _half_slopes(of_second, bloch[left:])), dim=1)
 
 
-def _kron(bloch: Tensor) -> Tensor:
-    """⊗_w (1, r_w), (4ᵐ, B); ones, (1, B), for no wire."""
-    if not len(bloch):
-        return bloch.new_ones(1, bloch.shape[-1])
-    product = bloch[0]
-    for vector in bloch[1:]:
-        product = (product.unsqueeze(1) * vector).flatten(0, 1)
-    return product
-
-
 def _with_one(vectors: Tensor) -> Tensor:
     return torch.nn.functional.pad(vectors, (0, 0, 1, 0), value=1.0)
 
 
-def _layers(program: GateProgram) -> list[list[tuple[np.ndarray, int | None, np.ndarray]]]:
-    """For each level and wire: rotation axis, slot (None for none) and the fixed Bloch rotation before it."""
-    per_wire: list[list[tuple[np.ndarray, int | None, np.ndarray]]] = [[] for _ in range(program.num_qubits)]
-    pending = [np.eye(3) for _ in range(program.num_qubits)]
-    for operation in program.operations:
-        (wire,) = operation.wires
-        if operation.slot is None:
-            assert operation.matrix is not None
-            pending[wire] = _bloch_rotation(operation.matrix) @ pending[wire]
-        else:
-            axis = np.array([np.trace(PAULIS[p] @ generator(operation.name)).real / 2 for p in "xyz"])
-            per_wire[wire].append((axis, operation.slot, pending[wire]))
-            pending[wire] = np.eye(3)
+_Layer = list[tuple[np.ndarray, int | None, np.ndarray]]
+"""For each wire: rotation axis, slot (None for none) and the transfer matrix, (4, 4), before it."""
+
+
+def _layers(steps: Sequence[Step], num_wires: int) -> list[_Layer]:
+    per_wire: list[_Layer] = [[] for _ in range(num_wires)]
+    pending = [np.eye(4) for _ in range(num_wires)]
+    for step in steps:
+        (wire,) = step.wires
+        for turn in step.turns:
+            assert turn.scale == 1
+            axis = np.array([float(turn.pauli == letter) for letter in "xyz"])
+            per_wire[wire].append((axis, turn.slot, pending[wire]))
+            pending[wire] = np.eye(4)
+        if step.transfer is not None:
+            pending[wire] = step.transfer @ pending[wire]
     depth = max(1, *(len(rotations) + 1 for rotations in per_wire))
-    if all(np.array_equal(rest, np.eye(3)) for rest in pending):
+    if all(np.array_equal(rest, np.eye(4)) for rest in pending):
         depth = max(1, *(len(rotations) for rotations in per_wire))
     for wire, rotations in enumerate(per_wire):
         if len(rotations) < depth:
             rotations.append((np.zeros(3), None, pending[wire]))
-        rotations.extend([(np.zeros(3), None, np.eye(3))] * (depth - len(rotations)))
-    return [[per_wire[wire][level] for wire in range(program.num_qubits)] for level in range(depth)]
-
-
-def _bloch_rotation(unitary: np.ndarray) -> np.ndarray:
-    """O_ij = ½ Tr(σ_i U σ_j U†)."""
-    sigma = [PAULIS[name] for name in "xyz"]
-    return np.array([[np.trace(a @ unitary @ b @ unitary.conj().T).real / 2 for b in sigma] for a in sigma])
+        rotations.extend([(np.zeros(3), None, np.eye(4))] * (depth - len(rotations)))
+    return [[per_wire[wire][level] for wire in range(num_wires)] for level in range(depth)]
 
 
 def _cross(axis: np.ndarray) -> np.ndarray:

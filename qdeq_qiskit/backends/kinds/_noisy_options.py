@@ -1,0 +1,113 @@
+"""What the backends with noise have in common."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from qdeq_qiskit.backends.compiled import CompiledCircuit, compile_circuit
+from qdeq_qiskit.backends.kinds._backend import Backend
+from qdeq_qiskit.backends.noisy import AerMachine, EffectiveMachine, NoisyCircuit, NoisyLayer, NotEffectiveError
+from qdeq_qiskit.backends.sampled import SampledLayer
+from qdeq_qiskit.circuits import QNNCircuit
+from qdeq_qiskit.equilibrium import Newton, SampledSolver, Solver
+from qdeq_qiskit.noise import CircuitNoise, NoiseRecipe, check_touched
+
+_log = logging.getLogger(__name__)
+
+
+class NoisyOptions(Backend):
+    """A backend with noise; a subclass says what the noise is."""
+
+    shots: int | None = Field(
+        default=None, ge=1, description="Shots of each circuit; null for exact expectation values of the noisy circuit."
+    )
+    seed: int | None = Field(default=0, ge=0, description="Seed of the shots; null for a new one every time.")
+    transpiler_seed: int = Field(default=0, ge=0, description="Seed of the transpiler.")
+    optimization_level: Literal[0, 1, 2, 3] = Field(default=3, description="Effort of the transpiler, 0 to 3.")
+    encoder_noise: bool = Field(
+        default=True, description="False leaves the noise of the encoder's gates out, which no machine does."
+    )
+    allow_untouched: bool = Field(
+        default=False, description="Whether noise may leave two-qubit gates of the circuit without an error."
+    )
+    method: Literal["auto", "effective", "aer"] = Field(
+        default="auto",
+        description="effective: operators and states in closed form; aer: every circuit on Aer; auto: effective where "
+        "the circuit allows it.",
+    )
+    precision: Literal["single", "double"] = Field(
+        default="single", description="Precision of exact expectation values, single or double."
+    )
+    device: str = Field(
+        default="cpu",
+        pattern=r"^(cpu|cuda(:\d+)?)$",
+        description="Where exact expectation values are computed: cpu, cuda, or cuda:1 for the second GPU.",
+    )
+
+    @property
+    def exact(self) -> bool:
+        return self.shots is None
+
+    @property
+    def noisy(self) -> bool:
+        return True
+
+    @abstractmethod
+    def noise_recipe(self) -> NoiseRecipe:
+        """What goes wrong."""
+
+    @abstractmethod
+    def basis(self) -> tuple[str, ...] | None:
+        """Native gates, where no processor says what they are; None for the circuit's own gates."""
+
+    def compile(self, qnn: QNNCircuit) -> tuple[CompiledCircuit, CircuitNoise]:
+        """The circuit in native gates, and what goes wrong there.
+
+        Raises:
+            ValueError: the circuit does not fit on the processor, or the noise does not suit the circuit.
+        """
+        recipe = self.noise_recipe()
+        processor = recipe.processor
+        compiled = compile_circuit(
+            qnn,
+            target=processor,
+            basis_gates=None if processor is not None else self.basis(),
+            optimization_level=self.optimization_level,
+            seed=self.transpiler_seed,
+            idle=any(getattr(source, "idle_relaxation", False) for source in recipe.sources),
+        )
+        noise = recipe.build(compiled)
+        check_touched(compiled.circuit, noise, allow_untouched=self.allow_untouched)
+        return compiled, noise
+
+    def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> nn.Module:
+        compiled, noise = self.compile(qnn)
+        if self.method != "aer":
+            try:
+                circuit = NoisyCircuit(qnn, compiled, noise, encoder_noise=self.encoder_noise)
+            except NotEffectiveError as error:
+                if self.method == "effective":
+                    raise ValueError(f"method = 'effective': {error}; method = 'aer' runs every circuit") from error
+                _log.warning("every circuit is run on Aer: %s", error)
+            else:
+                if self.shots is None:
+                    return NoisyLayer(circuit, device=self.device, precision=self.precision, weight=weight)
+                machine = EffectiveMachine(circuit, shots=self.shots, seed=self.seed)
+                return SampledLayer(qnn, machine, noisy_encoder=self.encoder_noise, weight=weight)
+        reference = AerMachine(compiled, noise, encoder_noise=self.encoder_noise, shots=self.shots, seed=self.seed)
+        _log.warning("%s", reference.announcement())
+        return SampledLayer(qnn, reference, noisy_encoder=self.encoder_noise, weight=weight)
+
+    def default_solver(self) -> Solver:
+        return Newton() if self.exact else SampledSolver()
+
+    def describe(self) -> str:
+        shots = "exact expectation" if self.shots is None else f"{self.shots} shots"
+        route = "" if self.method == "auto" else f", {self.method}"
+        encoder = "" if self.encoder_noise else ", encoder without noise"
+        return f"{self.noise_recipe().describe()}; {shots}{route}{encoder}"

@@ -1,0 +1,38 @@
+"""Circuits with noise: exact expectation values and shots, by the effective route or on Aer.
+
+The effective route keeps one operator for each observable (or outcome) of a noisy weight block and the noisy encoder's
+state for each sample, all in real Pauli coordinates. Names are imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qdeq_qiskit.backends.noisy.aer_machine import AerMachine
+    from qdeq_qiskit.backends.noisy.effective_machine import EffectiveMachine
+    from qdeq_qiskit.backends.noisy.estimator import NoisyEstimator
+    from qdeq_qiskit.backends.noisy.layer import NoisyLayer
+    from qdeq_qiskit.backends.noisy.noisy_circuit import NoisyCircuit, NotEffectiveError
+
+_HOME = {
+    "AerMachine": "aer_machine",
+    "EffectiveMachine": "effective_machine",
+    "NoisyCircuit": "noisy_circuit",
+    "NoisyEstimator": "estimator",
+    "NoisyLayer": "layer",
+    "NotEffectiveError": "noisy_circuit",
+}
+
+__all__ = ["AerMachine", "EffectiveMachine", "NoisyCircuit", "NoisyEstimator", "NoisyLayer", "NotEffectiveError"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
