@@ -1,4 +1,4 @@
-"""The `qdeq` command: fit, evaluate, report, recipes, info.
+"""The `qdeq` command: fit, evaluate, study, report, recipes, info.
 
 Whatever a user gets wrong is answered in one line on standard error, with exit code 2. Heavy libraries are imported
 inside the commands, so that `qdeq --help` is quick.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -22,7 +22,7 @@ from qdeq_qiskit import __version__
 from qdeq_qiskit.recipes import KINDS, RecipeError, list_recipes
 
 P = ParamSpec("P")
-USER_ERROR, INTERRUPTED = 2, 130
+FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="qdeq",
@@ -132,16 +132,87 @@ def evaluate(
     backend: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Backend recipe, name or path [default: the run's own].")
     ] = None,
+    noise: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Noise recipe, name or path, instead of a backend.")
+    ] = None,
+    shots: Annotated[
+        int | None, typer.Option(min=1, help="Shots of each circuit, with --noise or ideal [default: exact values].")
+    ] = None,
+    mitigation: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="matrix, trex, zne, twirling, dd, joined by +; or a mapping. With --noise."),
+    ] = None,
+    encoder_noise: Annotated[
+        bool | None, typer.Option("--encoder-noise/--no-encoder-noise", help="Whether the encoder errs. With --noise.")
+    ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Test images to use [default: all; 48 on a sampled backend].")
+        int | None, typer.Option(min=1, help="Test images to use [default: all; 48 if each circuit must be run].")
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Test a trained model, on its own backend or on another one."""
+    """Test a trained model, on its own backend and on another one or under noise."""
     from qdeq_qiskit.training.evaluate_run import evaluate_run
 
     console = _console()
-    console.print(evaluate_run(run, backend=backend, samples=samples, data_dir=data_dir, console=console).table())
+    comparison = evaluate_run(
+        run,
+        backend=backend,
+        noise=noise,
+        shots=shots,
+        mitigation=mitigation,
+        encoder_noise=encoder_noise,
+        samples=samples,
+        data_dir=data_dir,
+        console=console,
+    )
+    console.print(comparison.table())
+
+
+@app.command()
+@_answers_errors
+def study(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="A study recipe, name or path; none to list those shipped.")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="New study directory [default: runs/STUDY-NUMBER].")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Do what is left of the study in here.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A running dask scheduler, such as tcp://10.0.0.1:8786.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the local cluster [default: one per CPU].")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare models under noise, shots and mitigation; write a table, figures and a report."""
+    if recipe is None and resume is None:
+        _console().print(_listing(["studies"]))
+        return
+    if resume is not None and (recipe is not None or out is not None or overrides):
+        raise RecipeError("study: --resume goes on as the study was begun; leave out STUDY, --out and --set")
+    if scheduler is not None and workers is not None:
+        raise RecipeError("study: --workers is for the local cluster; a scheduler has its own")
+    from qdeq_qiskit.studies.study import resume_study, run_study
+
+    console = _console()
+    where: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "scheduler": scheduler, "console": console}
+    if resume is not None:
+        finished = resume_study(resume, **where)
+    else:
+        assert recipe is not None
+        finished = run_study(recipe, overrides=overrides or (), out=out, **where)
+    console.print(f"report: [bold]{finished.directory.report}[/]", soft_wrap=True, highlight=False)
+    if finished.missing:
+        listed = "; ".join(f"{title}: {reason}" for title, reason in finished.missing[:5])
+        more = f"; and {len(finished.missing) - 5} more" if len(finished.missing) > 5 else ""
+        _complain(
+            f"{len(finished.missing)} tasks failed: {listed}{more}; "
+            f"`qdeq study --resume {finished.directory.path}` tries them again"
+        )
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -156,19 +227,14 @@ def report(run: Run, data_dir: DataDir = None) -> None:
 @app.command()
 @_answers_errors
 def recipes(
-    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="training, circuits, backends, noise or studies.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="training, circuits, backends, noise or studies.")
+    ] = None,
 ) -> None:
     """List the recipes, one line each."""
     if kind is not None and kind not in KINDS:
         raise RecipeError(f"recipes: {kind!r} is not a kind of recipe; expected {', '.join(KINDS)}")
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for chosen in [kind] if kind else KINDS:
-        table.add_row(f"[dim]{chosen}/[/]", "")
-        for entry in list_recipes(chosen):
-            table.add_row(f"  {entry.name}", entry.description)
-    _console().print(table)
+    _console().print(_listing([kind] if kind else KINDS))
 
 
 @app.command()
@@ -183,6 +249,18 @@ def info() -> None:
     for name, text in describe_environment():
         table.add_row(name, text)
     _console().print(table)
+
+
+def _listing(kinds: Iterable[str]) -> Table:
+    """The shipped recipes of some kinds, one line each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for kind in kinds:
+        table.add_row(f"[dim]{kind}/[/]", "")
+        for entry in list_recipes(kind):
+            table.add_row(f"  {entry.name}", entry.description)
+    return table
 
 
 def _summary(result: dict[str, Any]) -> Table:

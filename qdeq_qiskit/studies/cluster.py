@@ -46,15 +46,21 @@ def cluster(*, workers: int | None = None, scheduler: str | None = None, shared:
 @contextmanager
 def _local(workers: int | None) -> Iterator[Client]:
     """Worker processes on this machine, replaced when they die, and ended with us."""
-    local = LocalCluster(
-        n_workers=workers or available_cpus(),
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        memory_limit=0,
-    )
-    client = Client(local)
+    try:
+        local = LocalCluster(
+            n_workers=workers or available_cpus(),
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            memory_limit=0,
+        )
+    except (RuntimeError, OSError) as error:
+        raise ClusterError(
+            f"worker processes cannot be started ({error}); in a script of your own, call this below "
+            '`if __name__ == "__main__":`'
+        ) from error
+    client = Client(local, set_as_default=False)
     try:
         yield client
     finally:

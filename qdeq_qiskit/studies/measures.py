@@ -71,9 +71,10 @@ def _moved(
 ) -> dict[str, Any]:
     """How far the states are from the reference's, in w and in z = R w, and what that does to the answers."""
     first = outcome if reference is None else reference
-    lift = classifier.equilibrium.lift
-    equilibrium = classifier.equilibrium
-    sought = equilibrium.mode == "implicit" and classifier.backend.exact
+    equilibrium, lift = classifier.equilibrium, classifier.equilibrium.lift
+    # Where a map is another than the reference's, its roots are expected where those of the reference lead to.
+    expected = followed is not None or not classifier.backend.noisy
+    sought = equilibrium.mode == "implicit" and expected
     moved = displacement(
         first,
         outcome,

@@ -271,7 +271,10 @@ class _Circuits:
                 target = {"basis_gates": options.get("basis_gates", BASIS_GATES)}
             try:
                 self._compiled[key] = compile_circuit(
-                    model.circuit(), optimization_level=options.get("optimization_level", 3), **target
+                    model.circuit(),
+                    optimization_level=options.get("optimization_level", 3),
+                    seed=options.get("transpiler_seed", 0),
+                    **target,
                 )
             except ValueError as error:
                 raise RecipeError(f"{self._source}: {name}: model {model.name}: {_sentence(error)}") from None

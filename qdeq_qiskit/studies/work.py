@@ -11,11 +11,13 @@ from pathlib import Path
 
 import torch
 
+from qdeq_qiskit.backends.kinds import Backend
+from qdeq_qiskit.backends.noisy import NoisyLayer
 from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.studies.directory import StudyDirectory
 from qdeq_qiskit.studies.measures import measures
-from qdeq_qiskit.studies.plan import Cell
+from qdeq_qiskit.studies.plan import UNMITIGATED, Cell
 from qdeq_qiskit.studies.trained import TrainedModel
 from qdeq_qiskit.training import DataRecipe, Evaluation, Images, RunDirectory, RunError, evaluate, load_splits
 from qdeq_qiskit.training.displacement import Followed
@@ -59,12 +61,12 @@ def compute(cell: Cell, directory: StudyDirectory) -> None:
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConvergedWarning)  # counted, in the figures
-        classifier = _classifier(cell, directory)
+        classifier = _classifier(cell, directory, cell.condition.backend)
         images = _test_images(cell)
         setup_seconds = time.perf_counter() - started
         outcome = evaluate(classifier, images)
         reference = None if cell.reference is None else Evaluation.load(directory.arrays(cell.reference))
-        followed = _followed(cell, classifier, images, reference)
+        followed = _followed(cell, directory, classifier, images, reference)
     row = measures(cell, classifier, outcome, reference, followed)
     outcome.save(directory.arrays(cell.key))
     seconds = time.perf_counter() - started
@@ -73,21 +75,33 @@ def compute(cell: Cell, directory: StudyDirectory) -> None:
     directory.finish_cell(cell.key, {**cell.labels(), **row})
 
 
-def _classifier(cell: Cell, directory: StudyDirectory) -> QDEQClassifier:
+def _classifier(cell: Cell, directory: StudyDirectory, backend: Backend) -> QDEQClassifier:
     with setting_up():
-        classifier = QDEQClassifier.load(directory.path / cell.model.run / "model", backend=cell.condition.backend)
+        classifier = QDEQClassifier.load(directory.path / cell.model.run / "model", backend=backend)
     equilibrium = classifier.equilibrium
-    if cell.tolerance is not None:
+    if cell.tolerance is not None and backend.exact:
         equilibrium.solver = replace(equilibrium.solver, tolerance=cell.tolerance)  # type: ignore[type-var]
     return classifier
 
 
-def _followed(cell: Cell, classifier: QDEQClassifier, images: Images, reference: Evaluation | None) -> Followed | None:
-    """Where the solver gets to from the reference's equilibria; None where none are sought, or f is only measured."""
-    if reference is None or classifier.equilibrium.mode != "implicit" or not classifier.backend.exact:
+def _followed(
+    cell: Cell, directory: StudyDirectory, classifier: QDEQClassifier, images: Images, reference: Evaluation | None
+) -> Followed | None:
+    """The roots of this cell's map that the solver reaches from the reference's equilibria.
+
+    Of a sampled map, those of its exact expectation values. None where no equilibria are sought, where the map is the
+    reference's, and where its exact values are not to be had at the price of a layer.
+    """
+    backend = classifier.backend
+    if reference is None or classifier.equilibrium.mode != "implicit" or not backend.noisy:
         return None
-    state, converged = follow(classifier, images, reference.state)
-    return Followed(state, converged)
+    if not backend.exact:
+        if cell.condition.mitigation != UNMITIGATED:
+            return None
+        classifier = _classifier(cell, directory, backend.model_copy(update={"shots": None}))
+    if not isinstance(classifier.equilibrium.layer, NoisyLayer):
+        return None
+    return Followed(*follow(classifier, images, reference.state))
 
 
 def _test_images(cell: Cell) -> Images:

@@ -12,6 +12,8 @@ from qdeq_qiskit.training.evaluation import Evaluation
 # A relative residual of τ leaves w within about ‖(I − J)⁻¹‖ τ ‖w‖ of the root. Two such errors, with an inverse of up
 # to 50, stay within this many τ ‖w‖; two roots further apart are taken for different ones.
 BRANCH_TOLERANCES = 100
+# Half-widths of a 95% interval: six standard deviations, which no estimate of the same root is off by chance.
+BRANCH_HALF_WIDTHS = 3
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,11 @@ def displacement(
         first: on the map that is compared with.
         other: on the other map.
         tolerance: relative residual that both sought, the larger one of the two; None where no equilibrium was
-            sought, or one was only measured, so that roots cannot be told apart.
+            sought, so that there are no roots to tell apart. Two that are further apart than `BRANCH_TOLERANCES`
+            tolerances, relative to the larger one, are different ones; of an estimate, with a confidence interval,
+            those that are further apart than `BRANCH_HALF_WIDTHS` half-widths of it in some entry.
         followed: the roots of the other map reached from those of `first`; None if the two maps are the same, so that
-            a root is expected where it was. Roots further apart than `BRANCH_TOLERANCES` tolerances, relative to the
-            larger one, are different ones.
+            a root is expected where it was.
         lift: R, (d, n), of z = R w; None for z = w.
     """
     moved = other.state - first.state
@@ -92,8 +95,13 @@ def displacement(
         return Displacement(distance, lifted, None, None)
     expected = Followed(first.state, first.converged) if followed is None else followed
     matched = first.converged & other.converged & expected.converged
-    size = np.maximum(np.linalg.norm(expected.state, axis=1), np.linalg.norm(other.state, axis=1))
-    apart = np.linalg.norm(other.state - expected.state, axis=1)
-    changed = matched & (apart > BRANCH_TOLERANCES * tolerance * size)
+    if len(other.half_width):
+        matched &= np.isfinite(other.half_width)
+        apart = np.abs(other.state - expected.state).max(axis=1)
+        changed = matched & (apart > BRANCH_HALF_WIDTHS * other.half_width)
+    else:
+        size = np.maximum(np.linalg.norm(expected.state, axis=1), np.linalg.norm(other.state, axis=1))
+        apart = np.linalg.norm(other.state - expected.state, axis=1)
+        changed = matched & (apart > BRANCH_TOLERANCES * tolerance * size)
     stayed = matched & ~changed
     return Displacement(distance[stayed], lifted[stayed], int(changed.sum()), int((~matched).sum()))

@@ -8,24 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from qdeq_qiskit import recipes
-from qdeq_qiskit.backends.kinds import AnyBackend
+from qdeq_qiskit.backends.kinds import AnyBackend, Backend
+from qdeq_qiskit.backends.noisy import EffectiveMachine, NoisyLayer
+from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.noise import NoiseRecipe
+from qdeq_qiskit.recipes import RecipeError
+from qdeq_qiskit.training.chosen_backend import chosen_backend, mitigation_named
 from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.displacement import Followed, displacement
 from qdeq_qiskit.training.errors import RunError, SetupError
-from qdeq_qiskit.training.evaluation import Evaluation, evaluate
+from qdeq_qiskit.training.evaluation import Evaluation, evaluate, follow
 from qdeq_qiskit.training.fit import setting_up
+from qdeq_qiskit.training.images import Images
 from qdeq_qiskit.training.run_directory import RunDirectory
 
-SAMPLES_ON_A_SAMPLED_BACKEND = 48
-# A relative residual of τ leaves w within about ‖(I − J)⁻¹‖ τ ‖w‖ of the root. Two such errors, with an inverse of up
-# to 50, stay within this many τ ‖w‖; two roots further apart are taken for different ones.
-BRANCH_TOLERANCES = 100
+SAMPLES_RUN_ONE_BY_ONE = 48
 
 
 @dataclass(frozen=True)
@@ -36,46 +39,28 @@ class Comparison:
         outcomes: evaluations by what the backend says of itself; the training's first.
         total: how many test samples there are.
         path: where the figures were written.
-        tolerance: relative residual that both solvers sought, the larger one of the two; None where a backend is
-            sampled, or no equilibrium was sought, so that roots cannot be told apart.
+        tolerance: relative residual that both solvers sought, the larger one of the two; None where no equilibrium
+            was sought, or where it is not known which root to expect, so that roots cannot be told apart.
+        followed: the roots of the other backend's map that the training's lead to; None if the two maps are the same.
     """
 
     outcomes: dict[str, Evaluation]
     total: int
     path: Path
     tolerance: float | None = None
+    followed: Followed | None = None
 
     def figures(self) -> dict[str, Any]:
-        """All figures, and how far the other backend's equilibria are from the training's.
-
-        With a tolerance, residuals come first: only samples that converged on both are matched, the others are
-        `not_compared`. Two roots of a sample that are further apart than `BRANCH_TOLERANCES` tolerances, relative to
-        the larger one, are a change of branch, which no displacement describes: `branch_changes` counts them, and the
-        displacement is the median of the matched samples that stayed on their branch. Without a tolerance it is the
-        median of all samples.
-        """
+        """All figures, and how far the other backend's equilibria are from the training's; see `displacement`."""
         first, *others = self.outcomes.values()
         figures: dict[str, Any] = {name: outcome.metrics() for name, outcome in self.outcomes.items()}
         for other in others:
+            moved = displacement(first, other, tolerance=self.tolerance, followed=self.followed)
             figures["compared"] = {
                 "same_prediction": float((first.predicted == other.predicted).mean()),
-                **self._displacement(first, other),
+                **moved.figures(),
             }
         return figures
-
-    def _displacement(self, first: Evaluation, other: Evaluation) -> dict[str, Any]:
-        distance = np.linalg.norm(first.state - other.state, axis=1)
-        if self.tolerance is None:
-            return {"median_displacement": float(np.median(distance))}
-        matched = first.converged & other.converged
-        size = np.maximum(np.linalg.norm(first.state, axis=1), np.linalg.norm(other.state, axis=1))
-        changed = matched & (distance > BRANCH_TOLERANCES * self.tolerance * size)
-        stayed = distance[matched & ~changed]
-        return {
-            "median_displacement": float(np.median(stayed)) if len(stayed) else None,
-            "branch_changes": int(changed.sum()),
-            "not_compared": int((~matched).sum()),
-        }
 
     def table(self) -> Table:
         """The figures as a table."""
@@ -87,8 +72,11 @@ class Comparison:
         metrics = [outcome.metrics() for outcome in self.outcomes.values()]
         for name, form in _ROWS.items():
             values = [entry[name] for entry in metrics]
-            if name not in _SPENT or any(values):
-                table.add_row(name.replace("_", " "), *("–" if v is None else form.format(v) for v in values))
+            if name not in _IF_ANY or any(values):
+                table.add_row(_title(name), *("–" if v is None else form.format(v) for v in values))
+            if name == "accuracy":
+                intervals = [entry["accuracy_interval"] for entry in metrics]
+                table.add_row("95% interval", *(f"{low:.1%} – {high:.1%}" for low, high in intervals))
         compared = self.figures().get("compared")
         if compared:
             blank = [""] * (len(self.outcomes) - 1)
@@ -106,6 +94,10 @@ def evaluate_run(
     path: Path,
     *,
     backend: str | None = None,
+    noise: str | None = None,
+    shots: int | None = None,
+    mitigation: str | None = None,
+    encoder_noise: bool | None = None,
     samples: int | None = None,
     data_dir: Path | None = None,
     console: Console | None = None,
@@ -114,9 +106,13 @@ def evaluate_run(
 
     Args:
         path: the run's directory.
-        backend: name or path of a backend recipe; None for the run's own backend alone.
+        backend: name or path of a backend recipe to put beside the run's own; None for none.
+        noise: name or path of a noise recipe, for a backend with this noise instead.
+        shots: of each circuit, with the noise or on the ideal circuit; None for exact expectation values.
+        mitigation: how the noise is mitigated; see `mitigation_named`.
+        encoder_noise: False leaves the encoder's noise out; None for the backend's default, which does not.
         samples: how many test images, with the classes in their proportions; None for all, or for 48 on a backend
-            that is sampled.
+            that runs each of their circuits.
         data_dir: as for `fit`; None for where the run was begun with.
         console: where lines say what takes long and where the figures went; None for nowhere.
 
@@ -126,34 +122,73 @@ def evaluate_run(
     directory = RunDirectory.open(path)
     if not directory.model.is_dir():
         raise RunError(f"{path}: no epoch was finished, so there is no model; --resume it first")
-    classifiers = _classifiers(directory, backend)
-    if samples is None and not classifiers[-1].backend.exact:
-        samples = SAMPLES_ON_A_SAMPLED_BACKEND
+    other = _other_backend(backend, noise, shots, mitigation, encoder_noise)
+    classifiers = _classifiers(directory, other)
+    if samples is None and _runs_one_by_one(classifiers[-1]):
+        samples = SAMPLES_RUN_ONE_BY_ONE
     recipe = directory.recipe()
     test = load_splits(recipe.data, data_dir=data_dir or directory.data_dir()).test
     images = test if samples is None else test.sample(samples, seed=recipe.data.split_seed)
     outcomes = {}
     for classifier in classifiers:
         description = classifier.backend.describe()
-        if console is not None and not classifier.backend.exact:
+        if console is not None and classifier.backend != classifiers[0].backend:
             console.print(f"running {len(images)} images on: {description}", highlight=False)
         outcomes[description] = evaluate(classifier, images)
-    name = "own" if backend is None else Path(backend).stem
+    tolerance, followed = _expected(directory, classifiers, [*outcomes.values()], images, mitigation is not None)
+    name = _name(backend, noise, shots, mitigation, encoder_noise)
     folder = directory.path / "evaluations"
     folder.mkdir(exist_ok=True)
-    comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json", _tolerance(classifiers))
+    comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json", tolerance, followed)
     write_atomically(comparison.path, json.dumps(comparison.figures(), indent=2) + "\n")
     if console is not None:
         console.print(f"written to: {comparison.path}", soft_wrap=True, highlight=False, markup=False)
     return comparison
 
 
-def _classifiers(directory: RunDirectory, backend: str | None) -> list[QDEQClassifier]:
+def _other_backend(
+    backend: str | None, noise: str | None, shots: int | None, mitigation: str | None, encoder_noise: bool | None
+) -> Backend | None:
+    """The backend that was asked for, by name or by what goes wrong on it."""
+    options = {"--noise": noise, "--shots": shots, "--mitigation": mitigation, "--encoder-noise": encoder_noise}
+    given = [name for name, value in options.items() if value is not None]
+    if backend is not None:
+        if given:
+            raise RecipeError(f"evaluate: --backend and {given[0]} exclude each other; a backend recipe says it all")
+        chosen = recipes.load("backends", backend, AnyBackend, references={"noise": "noise"})
+        assert isinstance(chosen, Backend)
+        return chosen
+    if noise is None and given[-1:] not in ([], ["--shots"]):
+        raise RecipeError(f"evaluate: {given[-1]} is about noise; give --noise, too")
+    if not given:
+        return None
+    return chosen_backend(
+        noise=None if noise is None else NoiseRecipe.load(noise),
+        shots=shots,
+        mitigation=None if mitigation is None else mitigation_named(mitigation),
+        options=None if encoder_noise is None else {"encoder_noise": encoder_noise},
+        source="evaluate",
+    )
+
+
+def _name(
+    backend: str | None, noise: str | None, shots: int | None, mitigation: str | None, encoder_noise: bool | None
+) -> str:
+    """What the file of the figures is called."""
+    if backend is not None:
+        return Path(backend).stem
+    parts = [Path(noise).stem] if noise is not None else []
+    parts += [f"{shots}shots"] if shots is not None else []
+    parts += ["".join(letter for letter in mitigation if letter.isalnum())] if mitigation is not None else []
+    parts += ["ideal_encoder"] if encoder_noise is False else []
+    return "-".join(parts) or "own"
+
+
+def _classifiers(directory: RunDirectory, chosen: Backend | None) -> list[QDEQClassifier]:
     """The model on its own backend, and on the one that was asked for."""
-    if backend is None:
+    if chosen is None:
         with setting_up():
             return [QDEQClassifier.load(directory.model)]
-    chosen = recipes.load("backends", backend, AnyBackend)
     with setting_up():
         other = QDEQClassifier.load(directory.model, backend=chosen)
     try:
@@ -164,20 +199,60 @@ def _classifiers(directory: RunDirectory, backend: str | None) -> list[QDEQClass
         return [other]
 
 
-def _tolerance(classifiers: list[QDEQClassifier]) -> float | None:
-    """What the solvers sought, where all of them sought an equilibrium, on exact backends."""
-    if any(each.equilibrium.mode != "implicit" or not each.backend.exact for each in classifiers):
-        return None
-    return max(each.equilibrium.solver.tolerance for each in classifiers)
+def _runs_one_by_one(classifier: QDEQClassifier) -> bool:
+    """Whether every circuit of every sample is run for itself, which takes long."""
+    layer = classifier.equilibrium.layer
+    return isinstance(layer, SampledLayer) and not isinstance(layer.machine, EffectiveMachine)
 
 
-_SPENT = ("circuits", "shots")
+def _expected(
+    directory: RunDirectory,
+    classifiers: list[QDEQClassifier],
+    outcomes: list[Evaluation],
+    images: Images,
+    mitigated: bool,
+) -> tuple[float | None, Followed | None]:
+    """The tolerance that roots are told apart by, and where those of the other map are expected.
+
+    Under noise they are the ones that the solver reaches from the noiseless ones, on the exact expectation values; on
+    the same map, those found before.
+    """
+    if len(classifiers) < 2 or any(each.equilibrium.mode != "implicit" for each in classifiers):
+        return None, None
+    own, other = classifiers
+    if not own.backend.exact:
+        return None, None
+    tolerance = max(each.equilibrium.solver.tolerance for each in classifiers)
+    if other.backend.noisy == own.backend.noisy is False:
+        return tolerance, None
+    exact = other
+    if not other.backend.exact and not mitigated:
+        with setting_up():
+            exact = QDEQClassifier.load(directory.model, backend=other.backend.model_copy(update={"shots": None}))
+    if not isinstance(exact.equilibrium.layer, NoisyLayer):
+        return None, None
+    return tolerance, Followed(*follow(exact, images, outcomes[0].state))
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+_IF_ANY = ("circuits", "shots", "median_half_width", "median_confidence")
+_TITLES = {
+    "median_half_width": "95% half-width of w*, median",
+    "median_confidence": "confidence in the class, median",
+    "spectral_radius_median": "spectral radius, median",
+}
 _ROWS = {
     "accuracy": "{:.1%}",
     "macro_f1": "{:.3f}",
     "log_loss": "{:.3f}",
     "converged_fraction": "{:.2%}",
     "median_residual": "{:.1e}",
+    "spectral_radius_median": "{:.2f}",
+    "median_half_width": "{:.1e}",
+    "median_confidence": "{:.1%}",
     "mean_iterations": "{:.1f}",
     "mean_evaluations": "{:.1f}",
     "circuits": "{:,}",
