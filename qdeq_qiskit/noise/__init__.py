@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qdeq_qiskit.noise.calibration import load_calibration, save_calibration
     from qdeq_qiskit.noise.circuit_noise import CircuitNoise
+    from qdeq_qiskit.noise.mitigation import MitigationCost, MitigationRecipe, inverted_assignment
     from qdeq_qiskit.noise.recipe import NoiseRecipe
     from qdeq_qiskit.noise.snapshots import Snapshot, fake_backends
     from qdeq_qiskit.noise.sources import SOURCES, AnySource, Source
@@ -33,6 +34,8 @@ _HOME = {
     "CircuitNoise": "circuit_noise",
     "Depolarizing": "sources.depolarizing",
     "GateDurations": "sources.thermal_relaxation",
+    "MitigationCost": "mitigation",
+    "MitigationRecipe": "mitigation",
     "NoiseRecipe": "recipe",
     "OverRotation": "sources.over_rotation",
     "PhaseDamping": "sources.phase_damping",
@@ -44,6 +47,7 @@ _HOME = {
     "ThermalRelaxation": "sources.thermal_relaxation",
     "check_touched": "touched",
     "fake_backends": "snapshots",
+    "inverted_assignment": "mitigation",
     "load_calibration": "calibration",
     "save_calibration": "calibration",
 }
@@ -56,6 +60,8 @@ __all__ = [
     "CircuitNoise",
     "Depolarizing",
     "GateDurations",
+    "MitigationCost",
+    "MitigationRecipe",
     "NoiseRecipe",
     "OverRotation",
     "PhaseDamping",
@@ -66,6 +72,7 @@ __all__ = [
     "ThermalRelaxation",
     "check_touched",
     "fake_backends",
+    "inverted_assignment",
     "load_calibration",
     "save_calibration",
 ]

@@ -39,6 +39,7 @@ def refusal(folder: Path, text: str, *overrides: str) -> str:
         ("[{kind: amplitude_damping, two_qubit: .nan}]", ["sources.0.two_qubit", "expected a finite number"]),
         ("[{kind: depolarising}]", ["sources.0: kind is 'depolarising'", "did you mean 'depolarizing'?"]),
         ("[{kind: depolarizing, onequbit: 0.1}]", ["unknown key 'onequbit'", "did you mean 'one_qubit'?"]),
+        ("[{kind: depolarizing, virtual: [RZ]}]", ["sources.0.virtual: ['RZ']", "did you mean 'rz'?"]),
         ("[{kind: readout, error: 1.5}]", ["sources.0.error: 1.5", "expected a probability from 0 to 1"]),
         (
             "[{kind: readout, error: [0.1, -1]}]",

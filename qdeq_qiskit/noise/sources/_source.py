@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import Target
 
+from qdeq_qiskit.circuits._registry import unknown_name
 from qdeq_qiskit.noise.circuit_noise import CircuitNoise
 from qdeq_qiskit.noise.compiled_gates import Compiled, possible_gates
 
@@ -47,6 +49,15 @@ class GateSource(Source, ABC):
 
     virtual: tuple[str, ...] = Field(default=VIRTUAL, description="Gates without an error, such as [rz, id].")
 
+    @field_validator("virtual")
+    @classmethod
+    def _are_gates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = [*get_standard_gate_name_mapping(), "barrier"]
+        for name in names:
+            if name not in known:
+                raise ValueError(unknown_name("virtual", name, known))
+        return names
+
     @abstractmethod
     def error(self, name: str, num_qubits: int, scale: float) -> np.ndarray | None:
         """The superoperator after a gate, (4ⁿ, 4ⁿ), scaled by λ; None if such gates have no error.
@@ -59,8 +70,11 @@ class GateSource(Source, ABC):
     def processor(self) -> None:
         return None
 
-    def noise_of_gates(self, compiled: Compiled, scale: float) -> CircuitNoise:
-        """`error` after every gate that is not virtual."""
+    @abstractmethod
+    def strength(self, num_qubits: int) -> float | None:
+        """The option for gates of that many qubits; None if they have no error."""
+
+    def build(self, compiled: Compiled, scale: float) -> CircuitNoise:
         gates = [(name, qubits) for name, qubits in possible_gates(compiled) if name not in self.virtual]
         kinds = sorted({(name, len(qubits)) for name, qubits in gates})
         superops = {(name, size): self.error(name, size, scale) for name, size in kinds}
@@ -70,10 +84,6 @@ class GateSource(Source, ABC):
             if superop is not None:
                 errors[name, qubits] = superop
         return CircuitNoise(compiled.circuit.num_qubits, errors=errors, names=self._about())
-
-    @abstractmethod
-    def strength(self, num_qubits: int) -> object:
-        """The option for gates of that many qubits; None if they have no error."""
 
     def _about(self) -> frozenset[str]:
         """What the source is about, in words."""
@@ -89,9 +99,6 @@ class BySize(GateSource, ABC):
 
     def strength(self, num_qubits: int) -> float | None:
         return self.one_qubit if num_qubits == 1 else self.two_qubit
-
-    def build(self, compiled: Compiled, scale: float) -> CircuitNoise:
-        return self.noise_of_gates(compiled, scale)
 
     def strengths(self) -> str:
         """The options that are given, such as `1q 0.001, 2q 0.01`."""

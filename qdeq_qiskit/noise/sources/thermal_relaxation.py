@@ -8,8 +8,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qdeq_qiskit.noise import channels
-from qdeq_qiskit.noise.circuit_noise import CircuitNoise
-from qdeq_qiskit.noise.compiled_gates import Compiled
 from qdeq_qiskit.noise.sources._source import GateSource
 
 
@@ -55,9 +53,6 @@ class ThermalRelaxation(GateSource):
         if duration is None:
             return None
         return channels.on_each(channels.relaxation(self.t1, self.t2, duration * scale), num_qubits)
-
-    def build(self, compiled: Compiled, scale: float) -> CircuitNoise:
-        return self.noise_of_gates(compiled, scale)
 
     def check_scale(self, scale: float) -> None:
         pass  # every duration is one
