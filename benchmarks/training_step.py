@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from qdeq_qiskit.backends import Backend
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.task import ClassifierTask
@@ -59,16 +60,17 @@ def rows(*, quick: bool) -> Iterator[Row]:
     )
 
 
-def training_step(recipe_name: str, *, engine: str) -> Callable[[], None]:
+def training_step(recipe_name: str, *, engine: str = "auto", backend: Backend | None = None) -> Callable[[], None]:
     """A function that trains a fresh model by one step each time it is called.
 
     Args:
         recipe_name: a training recipe.
-        engine: "torch" or "aer".
+        engine: "torch" or "aer", of an exact backend.
+        backend: another backend than the recipe's exact one.
     """
     recipe = TrainingRecipe.load(recipe_name, [f"backend.engine={engine}"])
     classifier = QDEQClassifier(
-        recipe.circuit.build(), backend=recipe.backend, num_classes=4, model=recipe.model, seed=0
+        recipe.circuit.build(), backend=backend or recipe.backend, num_classes=4, model=recipe.model, seed=0
     ).train()
     optimiser = ClassifierTask(classifier, recipe.optimisation).configure_optimizers()
     clip = recipe.optimisation.gradient_clip or float("inf")
