@@ -13,7 +13,7 @@ from qdeq_qiskit.noise.circuit_noise import Location
 
 # What turns a measurement of X or Y into one of Z, what decouples idle qubits, and what twirls: they come after
 # compilation, so the circuit itself may not have them.
-_LATER = ("rz", "sx", "sxdg", "x", "y", "z", "h", "s", "sdg", "id")
+_LATER = ("rz", "rx", "ry", "sx", "sxdg", "x", "y", "z", "h", "s", "sdg", "id")
 
 
 class Compiled(Protocol):
@@ -53,9 +53,10 @@ def circuit_gates(circuit: QuantumCircuit) -> set[Location]:
 
 
 def possible_gates(compiled: Compiled) -> set[Location]:
-    """The circuit's gates, and the one-qubit gates that are put around it later."""
-    wires = range(compiled.circuit.num_qubits)
-    return circuit_gates(compiled.circuit) | {(name, (wire,)) for name in _LATER for wire in wires}
+    """The circuit's gates, and one-qubit gates on any wire, which are put around it later."""
+    gates = circuit_gates(compiled.circuit)
+    names = {*_LATER, *(name for name, qubits in gates if len(qubits) == 1)}
+    return gates | {(name, (wire,)) for name in names for wire in range(compiled.circuit.num_qubits)}
 
 
 def one_qubit_gates(target: Target, wires: range) -> Iterator[Location]:

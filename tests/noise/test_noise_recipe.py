@@ -191,6 +191,9 @@ def test_gates_that_come_after_compilation_have_errors_too() -> None:
     circuit.cz(0, 1)
     noisy = NoiseRecipe.load("depolarizing").build(compiled(circuit)).noisy_gates
     assert {("sx", (0,)), ("x", (1,)), ("h", (1,)), ("sdg", (0,))} <= noisy
+    circuit.u(1, 2, 3, 0)
+    assert ("u", (1,)) in NoiseRecipe.load("depolarizing").build(compiled(circuit)).noisy_gates
+    del circuit.data[-1]
     circuit.cz(1, 0)
     snapshot = NoiseRecipe.load("fake_torino").build(Compiled(circuit, (0, 1))).noisy_gates
     assert {("sx", (0,)), ("x", (1,)), ("cz", (1, 0))} <= snapshot
