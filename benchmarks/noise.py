@@ -1,4 +1,4 @@
-"""Noise: whole test sets on the effective route beside Aer per circuit, a processor's snapshot, noise-aware training."""
+"""Noise: whole test sets beside Aer per circuit, a processor's snapshot, noise-aware training, the shipped sweep."""
 
 from __future__ import annotations
 
