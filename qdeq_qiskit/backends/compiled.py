@@ -175,7 +175,7 @@ def compile_circuit(
         prefix=prefix,
         suffix=suffix,
         source=source,
-        circuit=_plain(native),
+        circuit=_plain(native, processor),
         observables=tuple(
             observable.apply_layout([*placement.final], num_qubits=native.num_qubits) for observable in qnn.observables
         ),
@@ -290,13 +290,15 @@ def _affine(angle_map: AngleMap) -> tuple[np.ndarray, np.ndarray]:
     return affine
 
 
-def _plain(native: QuantumCircuit) -> QuantumCircuit:
-    """The circuit with a parameter of its own, c[i], for each parameterised gate; numbers for all other angles."""
+def _plain(native: QuantumCircuit, target: Target | None) -> QuantumCircuit:
+    """The circuit with a parameter of its own, c[i], for each parameterised gate; numbers elsewhere, delays in s."""
     count = sum(angle_of(instruction.operation) is not None for instruction in native.data)
     free = iter(ParameterVector("c", count))
     circuit = QuantumCircuit(native.num_qubits)
     for instruction in native.data:
         gate = instruction.operation
+        if isinstance(gate, Delay):
+            gate = Delay(seconds(gate, target), "s")
         if any(isinstance(value, ParameterExpression) for value in gate.params):
             gate = gate.to_mutable()
             gate.params = [next(free)] if angle_of(gate) is not None else [float(value) for value in gate.params]

@@ -1,0 +1,354 @@
+"""Mitigation through Runtime's estimator, against Statevector and the circuits that Aer was given."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
+from qiskit.quantum_info import DensityMatrix, SparsePauliOp, Statevector
+from qiskit_aer import AerSimulator
+from qiskit_aer.primitives import SamplerV2
+from qiskit_ibm_runtime.fake_provider import FakeManilaV2
+
+from qdeq_qiskit.backends import mitigated
+from qdeq_qiskit.backends.compiled import compile_circuit
+from qdeq_qiskit.backends.mitigated import check_mitigation, mitigated_machine, readout_corrected
+from qdeq_qiskit.circuits import QNNCircuit
+from qdeq_qiskit.noise import MitigationRecipe, NoiseRecipe
+
+CX = ["rz", "sx", "x", "cx"]
+ROW = torch.tensor([[0.7, -0.4, 0.5, 0.9, 0.3]], dtype=torch.float64)
+OBSERVABLES = [
+    SparsePauliOp("ZI"),
+    SparsePauliOp("ZZ"),
+    SparsePauliOp("IX"),
+    SparsePauliOp(["XX", "IZ"], [0.5, 0.5]),
+]
+DEPOLARIZING = {"kind": "depolarizing", "one_qubit": 0.0005, "two_qubit": 0.04}
+READOUT = {"kind": "readout", "error": [0.02, 0.08]}
+
+
+def qnn(observables=OBSERVABLES, coupling="cx"):
+    x, w = ParameterVector("x", 2), ParameterVector("w", 3)
+    circuit = QuantumCircuit(2)
+    circuit.ry(x[0], 0)
+    circuit.ry(x[1], 1)
+    circuit.cx(0, 1)
+    circuit.ry(w[0], 0)
+    circuit.rx(w[1], 1)
+    if coupling == "rzz":
+        circuit.rzz(w[1], 0, 1)
+    elif coupling == "cx":
+        circuit.cx(0, 1)
+    circuit.rz(w[2], 0)
+    circuit.ry(w[2], 1)
+    return QNNCircuit(circuit, x, w, observables)
+
+
+def ideal(network, row=ROW[0]):
+    values = dict(zip([*network.input_parameters, *network.weight_parameters], row.tolist(), strict=True))
+    state = Statevector(network.circuit.assign_parameters(values))
+    return np.array([state.expectation_value(observable).real for observable in network.observables])
+
+
+def build(*sources, observables=OBSERVABLES, basis_gates=CX):
+    compiled = compile_circuit(qnn(observables), basis_gates=basis_gates)
+    return compiled, NoiseRecipe.model_validate({"sources": sources}).build(compiled)
+
+
+def machine(compiled, noise, recipe, shots=2048, seed=0):
+    return mitigated_machine(compiled, noise, MitigationRecipe.model_validate(recipe), shots=shots, seed=seed)
+
+
+def slot_angles(compiled, rows=ROW):
+    return compiled.source.angle_map.compile()(rows)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """(circuits, shots of each) of everything that Aer's sampler is given."""
+    jobs = []
+    original = SamplerV2.run
+
+    def run(self, pubs, **options):
+        jobs.extend((math.prod(pub.parameter_values.shape), pub.shots) for pub in pubs)
+        return original(self, pubs, **options)
+
+    monkeypatch.setattr(SamplerV2, "run", run)
+    return jobs
+
+
+@pytest.mark.parametrize("names", ["none", "matrix", "trex", "zne", "twirling", "trex+zne+twirling"])
+def test_the_cost_is_what_ran(names, ran):
+    compiled, noise = build(DEPOLARIZING, READOUT)
+    tested = machine(compiled, noise, names, shots=100)
+    # ZI, ZZ and IZ are read in one basis, IX and XX in another.
+    recipe = MitigationRecipe.parse(names)
+    cost = recipe.overhead(100, num_bases=2)
+    tested.run(slot_angles(compiled, ROW.repeat(3, 1)))
+    assert sum(circuits for circuits, _ in ran) == cost.circuits(3) == tested.circuits_run
+    assert sum(circuits * shots for circuits, shots in ran) == cost.total_shots(3) == tested.shots_run
+    assert (tested.rows_run, tested.jobs_run, tested.circuits_per_row) == (3, 1, cost.circuits_per_row)
+    ran.clear()
+    tested.run(slot_angles(compiled), shots=500)
+    more = recipe.overhead(500, num_bases=2)
+    assert (
+        sum(circuits * shots for circuits, shots in ran)
+        == more.total_shots(1)
+        == tested.shots_run - cost.total_shots(3)
+    )
+
+
+def repeated(compiled, noise, recipe, *, shots, times, jobs=1):
+    """Values and said variances, (times, K): rows of one job are independent but for a calibration that they share."""
+    tested = machine(compiled, noise, recipe, shots=shots)
+    measured = [tested.run(slot_angles(compiled, ROW.repeat(times // jobs, 1))) for _ in range(jobs)]
+    values = torch.cat([m.values for m in measured]).numpy()
+    variances = torch.cat([torch.diagonal(m.covariance, dim1=1, dim2=2) for m in measured]).numpy()
+    return values, variances
+
+
+@pytest.mark.parametrize("names", ["matrix", "trex"])
+def test_readout_mitigation_removes_the_bias_of_the_readout(names):
+    compiled, noise = build(READOUT)
+    expected = ideal(qnn())
+    plain, plain_variances = repeated(compiled, noise, "none", shots=4096, times=8)
+    values, variances = repeated(compiled, noise, names, shots=4096, times=8, jobs=8)
+    errors = (values.mean(axis=0) - expected) / np.sqrt(variances.mean(axis=0) / 8)
+    assert (np.abs(errors) < 4).all()
+    plain_errors = (plain.mean(axis=0) - expected) / np.sqrt(plain_variances.mean(axis=0) / 8)
+    assert (np.abs(plain_errors) > 5).sum() >= 2
+
+
+def test_readout_correction_is_exact_on_exact_values():
+    compiled, noise = build(READOUT)
+    corrected = readout_corrected(compiled, noise)
+    # What the readout shows of a state: the observables' values with each outcome mixed by the assignment matrix.
+    angles = compiled.angles(slot_angles(compiled))[0].numpy()
+    values = []
+    for observable in corrected.observables:
+        value = 0
+        for label, coefficient in observable.to_list():
+            state = DensityMatrix(compiled.circuit.assign_parameters(angles).compose(compiled.basis_change(label)))
+            joint = np.kron(noise.assignment(1), noise.assignment(0)) @ state.probabilities()
+            signs = np.kron(*([1, 1] if pauli == "I" else [1, -1] for pauli in label))
+            value += coefficient.real * (signs @ joint)
+        values.append(value)
+    assert np.allclose(values, ideal(qnn()), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "zne",
+    [
+        {},
+        {"extrapolator": "exponential"},
+        {"extrapolator": "polynomial_degree_2"},
+        {"noise_factors": [1, 2, 3], "amplifier": "gate_folding_back"},
+    ],
+)
+def test_extrapolation_reduces_the_bias_of_depolarising_gates(zne):
+    compiled, noise = build(DEPOLARIZING)
+    expected = ideal(qnn())
+    plain, _ = repeated(compiled, noise, "none", shots=8192, times=6)
+    values, variances = repeated(compiled, noise, {"zne": zne}, shots=8192, times=6)
+    error = np.sqrt(variances.mean(axis=0) / 6)
+    before, after = np.abs(plain.mean(axis=0) - expected), np.abs(values.mean(axis=0) - expected)
+    assert before.max() > 0.04
+    assert (after < 0.6 * before.max() + 3 * error).all()
+    assert np.linalg.norm(after) < 0.6 * np.linalg.norm(before)
+
+
+def test_everything_together_brings_a_snapshot_closer_to_the_ideal():
+    target = FakeManilaV2()
+    compiled = compile_circuit(qnn(), target=target)
+    noise = NoiseRecipe.model_validate({"sources": [{"kind": "snapshot", "name": "fake_manila"}]}).build(compiled)
+    plain, _ = repeated(compiled, noise, "none", shots=4096, times=5)
+    values, _ = repeated(compiled, noise, "trex+zne+twirling", shots=4096, times=5)
+    expected = ideal(qnn())
+    assert np.linalg.norm(values.mean(axis=0) - expected) < 0.6 * np.linalg.norm(plain.mean(axis=0) - expected)
+
+
+def test_twirling_turns_a_coherent_error_into_a_random_one():
+    """Without twirling, cx errors of one angle add up in phase; the twirled error is that of the Pauli twirl."""
+    source = {"kind": "over_rotation", "one_qubit": 0.0, "two_qubit": 0.6}
+    compiled, noise = build(source)
+    twirled, variances = repeated(compiled, noise, "twirling", shots=8192, times=6)
+    circuit = compiled.circuit.assign_parameters(compiled.angles(slot_angles(compiled))[0].numpy())
+
+    def exact(model):
+        simulator = AerSimulator(method="density_matrix", noise_model=model.to_aer())
+        saved = circuit.copy()
+        saved.save_density_matrix()
+        state = simulator.run(saved).result().data()["density_matrix"]
+        return np.array([DensityMatrix(state).expectation_value(o).real for o in compiled.observables])
+
+    error = np.sqrt(variances.mean(axis=0) / 6)
+    assert (np.abs(twirled.mean(axis=0) - exact(noise.twirled())) < 4 * error).all()
+    assert (np.abs(exact(noise) - exact(noise.twirled())) > 8 * error).any()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "none",
+        "matrix",
+        "trex",
+        "twirling",
+        "matrix+zne",
+        {"zne": {"extrapolator": "exponential"}},
+        {"zne": {"extrapolator": "polynomial_degree_2"}},
+    ],
+)
+def test_the_covariance_is_that_of_repeated_measurements(recipe):
+    compiled, noise = build(DEPOLARIZING, READOUT)
+    values, variances = repeated(compiled, noise, recipe, shots=1024, times=96, jobs=24 if recipe == "trex" else 1)
+    # The variance of 96 values is known to 15%, four observables together to about 8%.
+    ratio = values.var(axis=0, ddof=1) / variances.mean(axis=0)
+    assert 0.7 < ratio.mean() < 1.35
+    assert (ratio > 0.5).all()
+    assert (ratio < 1.7).all()
+
+
+def test_one_seed_repeats_a_machine_and_runs_of_one_machine_differ():
+    compiled, noise = build(DEPOLARIZING, READOUT)
+    first, second, other = (machine(compiled, noise, "trex+zne+twirling", shots=128, seed=s) for s in (3, 3, 4))
+    values = first.run(slot_angles(compiled)).values
+    assert torch.equal(values, second.run(slot_angles(compiled)).values)
+    assert not torch.equal(values, first.run(slot_angles(compiled)).values)
+    assert not torch.equal(values, other.run(slot_angles(compiled)).values)
+
+
+def test_shots_at_different_noise_factors_are_independent():
+    """Runtime alone gives every circuit of a job the same random numbers, and values at all factors move together."""
+    compiled, noise = build(READOUT)
+    values, _ = repeated(compiled, noise, {"zne": {"noise_factors": [1, 3]}}, shots=1024, times=80)
+    # Without noise in the gates all factors have one mean; the line through independent values has this variance.
+    single = (1 - values.mean(axis=0)[:3] ** 2) / 1024
+    ratio = values.var(axis=0, ddof=1)[:3] / (single * (1.5**2 + 0.5**2))
+    assert 0.7 < ratio.mean() < 1.35
+
+
+def test_rows_that_are_not_finite_are_nan_and_do_not_run():
+    compiled, noise = build(READOUT)
+    tested = machine(compiled, noise, "matrix", shots=64)
+    rows = slot_angles(compiled, ROW.repeat(3, 1))
+    rows[1, 0] = torch.nan
+    measured = tested.run(rows)
+    assert torch.isnan(measured.values).any(dim=1).tolist() == [False, True, False]
+    assert tested.rows_run == 2
+    assert torch.isnan(tested.run(rows[1:2]).values).all()
+
+
+def test_large_batches_are_divided_among_jobs_with_a_calibration_each(monkeypatch):
+    compiled, noise = build(READOUT)
+    monkeypatch.setattr(mitigated, "_BYTES_PER_JOB", 2 * 2 * 64 * 2)
+    tested = machine(compiled, noise, "trex", shots=64)
+    values = tested.run(slot_angles(compiled, ROW.repeat(5, 1))).values
+    assert values.shape == (5, 4)
+    assert tested.jobs_run == 3
+    assert tested.circuits_run == tested.cost.circuits(5, jobs=3)
+
+
+def test_derivatives_follow_the_rules_of_the_source():
+    compiled, noise = build({"kind": "depolarizing", "one_qubit": 0.0, "two_qubit": 0.0001})
+    tested = machine(compiled, noise, "zne", shots=20000)
+    derivatives, _ = tested.differentiate(slot_angles(compiled), [0, 1, 2])
+    step = 1e-5
+    network = qnn()
+    for slot, moved in enumerate([0, 1, 2]):
+        plus, minus = ROW[0].clone(), ROW[0].clone()
+        plus[moved] += step
+        minus[moved] -= step
+        expected = (ideal(network, plus) - ideal(network, minus)) / (2 * step)
+        assert np.allclose(derivatives[0, :, slot].numpy(), expected, rtol=0, atol=0.06)
+
+
+def waiting():
+    """The wire of x[0] is prepared first and read last, while the other two are busy."""
+    x, w = ParameterVector("x", 1), ParameterVector("w", 1)
+    circuit = QuantumCircuit(3)
+    circuit.ry(x[0], 0)
+    circuit.cx(0, 1)
+    for _ in range(6):
+        circuit.cx(1, 2)
+        circuit.ry(w[0], 1)
+    circuit.cx(0, 1)
+    return QNNCircuit(circuit, x, w, [SparsePauliOp("IIZ"), SparsePauliOp("IIX")])
+
+
+def waiting_on_manila(idle_relaxation=True):
+    compiled = compile_circuit(waiting(), target=FakeManilaV2(), idle=True, optimization_level=1)
+    source = {"kind": "snapshot", "name": "fake_manila", "idle_relaxation": idle_relaxation}
+    return compiled, NoiseRecipe.model_validate({"sources": [source]}).build(compiled)
+
+
+@pytest.mark.parametrize(("sequence", "pulses"), [("XX", 2), ("XpXm", 2), ("XY4", 4)])
+def test_decoupling_puts_pulses_on_waiting_wires_and_the_rest_of_the_waiting_relaxes(sequence, pulses, monkeypatch):
+    compiled, noise = waiting_on_manila()
+    circuits = []
+    original = SamplerV2.run
+
+    def run(self, pubs, **options):
+        circuits.extend(pub.circuit for pub in pubs)
+        return original(self, pubs, **options)
+
+    monkeypatch.setattr(SamplerV2, "run", run)
+    rows = compiled.source.angle_map.compile()(torch.tensor([[2.8, 0.0]], dtype=torch.float64))
+    plain = machine(compiled, noise, "none", shots=50_000).run(rows).values
+    decoupled = machine(compiled, noise, {"dynamical_decoupling": sequence}, shots=50_000).run(rows).values
+    before, after = (circuit.count_ops().get("x", 0) for circuit in circuits)
+    assert after - before >= pulses
+    assert (after - before) % pulses == 0
+    # |1⟩ decays while it waits; turned to |0⟩ and back it decays for half of the time.
+    assert decoupled[0, 0] < plain[0, 0] - 0.002
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        ("zne", {"shots": None}, "shots is null"),
+        ("trex", {"shots": 0}, "shots must be at least 1, not 0"),
+        ("zne", {"basis_gates": None}, "rz and sx before measurements"),
+        ("zne", {"coupling": "rzz"}, "zne: it folds cx, cy, cz, ecr, swap, but the compiled circuit has rzz"),
+        ("twirling", {"coupling": "rzz"}, "twirling: it twirls cx, cz, ecr, but the compiled circuit has rzz"),
+        ("dd", {}, "processor's durations, and there is none"),
+        ("matrix", {"readout": 0.5}, "sum to less than 1"),
+        ("trex", {"readout": 0.5}, "sum to less than 1"),
+    ],
+)
+def test_an_option_that_cannot_be_honoured_is_an_error_with_the_reason(names, options, message, ran):
+    basis = [*CX, "rzz"] if options.get("basis_gates", CX) else None
+    compiled = compile_circuit(qnn(coupling=options.get("coupling", "cx")), basis_gates=basis)
+    readout = {"kind": "readout", "error": options.get("readout", 0.1)}
+    noise = NoiseRecipe.model_validate({"sources": [readout]}).build(compiled)
+    with pytest.raises(ValueError, match=message):
+        mitigated_machine(compiled, noise, MitigationRecipe.parse(names), shots=options.get("shots", 64), seed=0)
+    assert not ran
+
+
+def test_decoupling_without_relaxation_is_an_error():
+    compiled, noise = waiting_on_manila(idle_relaxation=False)
+    with pytest.raises(ValueError, match=r"nothing to decouple.*idle_relaxation: true"):
+        check_mitigation(compiled, noise, MitigationRecipe.parse("dd"), 64)
+
+
+def test_decoupling_without_room_for_a_pulse_is_an_error():
+    compiled = compile_circuit(qnn(), target=FakeManilaV2(), idle=True)
+    source = {"kind": "snapshot", "name": "fake_manila", "idle_relaxation": True}
+    noise = NoiseRecipe.model_validate({"sources": [source]}).build(compiled)
+    with pytest.raises(ValueError, match="no wire waits long enough for a sequence XX"):
+        check_mitigation(compiled, noise, MitigationRecipe.parse("dd"), 64)
+
+
+def test_folding_and_twirling_without_two_qubit_gates_are_errors():
+    x, w = ParameterVector("x", 1), ParameterVector("w", 1)
+    circuit = QuantumCircuit(1)
+    circuit.rx(x[0], 0)
+    circuit.ry(w[0], 0)
+    compiled = compile_circuit(QNNCircuit(circuit, x, w, [SparsePauliOp("Z")]), basis_gates=CX)
+    noise = NoiseRecipe.model_validate({"sources": [READOUT]}).build(compiled)
+    for names in ("zne", "twirling"):
+        with pytest.raises(ValueError, match=f"{names}: .* two-qubit gates, and the compiled circuit has none"):
+            check_mitigation(compiled, noise, MitigationRecipe.parse(names), 64)
