@@ -7,7 +7,7 @@ form are solved and differentiated by the same code.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -65,6 +65,15 @@ class MeasuredJacobian:
         """That of the samples `rows` only."""
         parts = (part.index_select(0, rows) for part in (self.jacobian, self.along, self.covariance))
         return MeasuredJacobian(*parts)
+
+    @staticmethod
+    def joined(batches: Sequence[MeasuredJacobian]) -> MeasuredJacobian:
+        """Those of several batches, one after another."""
+        return MeasuredJacobian(
+            torch.cat([each.jacobian for each in batches]),
+            torch.cat([each.along for each in batches]),
+            torch.cat([each.covariance for each in batches]),
+        )
 
 
 class FixedPointMap(ABC):

@@ -7,7 +7,6 @@ that are in it, with their own counts of shots, and stops a sample before it wou
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from ._map import FixedPointMap, MeasuredJacobian
 from ._reason import Reason
 from ._root import Root, checked_value
+from ._spectrum import Spectrum
 from .solvers import Evaluation
 from .solvers.sampled import SampledSolver
 
@@ -23,6 +23,13 @@ NORMAL_95 = 1.959963984540054
 
 _STEPS_PER_OCTAVE = 4
 """Counts of shots are powers of 2^¼ of an evaluation's, so that samples share calls."""
+
+_UNLIMITED = 2**60
+
+_FAR = 9.0
+"""A step longer than this, in variances of the estimate, is where f may not be linear: it is estimated again."""
+
+_MOST_ESTIMATES = 40
 
 
 def solve_sampled(fixed_point_map: FixedPointMap, start: Tensor, solver: SampledSolver, *, trace: bool = False) -> Root:
@@ -92,7 +99,7 @@ class _Run:
             rows = self._affordable(rows, self._reserve() + price)
             if not len(rows):
                 return
-            measured = self._measure_jacobian(rows)
+            measured = self._measure_jacobian(rows, self.jacobian_shots)
             inverse = self._spectrum(rows, measured.jacobian).floored_inverse
             step = (inverse @ (self.value[rows] - self.w[rows]).double().unsqueeze(2)).squeeze(2)
             self.w[rows] = self.w[rows] + step.to(self.w)
@@ -100,44 +107,61 @@ class _Run:
             self._look(rows)
 
     def average(self) -> None:
-        """Further damped steps from where the search ended, and the mean of their iterates."""
+        """Further damped steps from where the search ended, in blocks, and the mean of the last block's iterates.
+
+        The steps of a block add up to τ times its residuals. If their mean is larger than the noise of a mean
+        allows, by the rule of the search, the sample is still on its way, and another block follows.
+        """
         rows = (self.stable & (self.reason == int(Reason.WITHIN_NOISE))).nonzero().squeeze(1)
         if not self.solver.average:
             return
-        total = torch.zeros_like(self.w)
-        count = torch.zeros_like(self.iterations)
-        for iteration in range(self.solver.average):
+        for _ in range(-(-self.solver.max_iterations // self.solver.average)):
+            rows = rows[self._block(rows)]
             if not len(rows):
+                return
+
+    def _block(self, rows: Tensor) -> Tensor:
+        """One block of averaging from the samples' last values; which of them are still on their way, (M,)."""
+        first, total, count = self.w.clone(), torch.zeros_like(self.w), torch.zeros_like(self.iterations)
+        noise = torch.zeros_like(self.residual)
+        active = rows
+        for iteration in range(self.solver.average):
+            self._damped_step(active, iteration)
+            total[active] += self.w[active]
+            count[active] += 1
+            price = self._price(self.own_shots) + self._reserve()
+            active = active[self.shots[active] + price <= self._budget()]
+            if not len(active):
                 break
-            self._damped_step(rows, iteration)
-            total[rows] += self.w[rows]
-            count[rows] += 1
-            if iteration + 1 < self.solver.average:
-                price = self._price(self.own_shots)
-                rows = rows[self.shots[rows] + price + self._reserve() <= self._budget()]
-                self._evaluate(rows, self.own_shots)
-        rows = count.nonzero().squeeze(1)
-        self.w[rows] = total[rows] / count[rows].unsqueeze(1)
+            noise[active] = self._evaluate(active, self.own_shots).diagonal(dim1=1, dim2=2).sum(1)
+        drift = (self.w[rows] - first[rows]) / (self.solver.damping * count[rows].unsqueeze(1))
+        going = drift.square().sum(1) > self.solver.c * noise[rows] / count[rows]
+        able = torch.isin(rows, active) & going
+        done = rows[~able]
+        self.w[done] = total[done] / count[done].unsqueeze(1)
+        return able
 
     def estimate(self) -> None:
         """Fresh shots where each sample has come to, one Newton step from them, and its covariance."""
         rows = (self.reason == int(Reason.WITHIN_NOISE)).nonzero().squeeze(1)
-        left = (self._budget() - self.shots[rows] - self._jacobian_price()) / max(self.cost.circuits_per_value, 1)
         first = self.solver.estimate * self.own_shots
-        shots = torch.full_like(rows, first)
-        shots = torch.where(left < first, _on_grid(left, self.own_shots, torch.floor), shots)
-        measured: MeasuredJacobian | None = None
-        while len(rows):
+        left = self._affordable_shots(rows, self._jacobian_price())
+        shots = torch.where(left < first, _on_grid(left, self.own_shots, torch.floor), torch.full_like(rows, first))
+        bound = torch.full_like(rows, _FAR, dtype=torch.double)
+        for _ in range(_MOST_ESTIMATES):
+            if not len(rows):
+                return
             value, covariance = self._evaluate_each(rows, shots)
-            if measured is None:
-                measured = self._measure_jacobian(rows)
-            w, covariance = self._newton_estimate(rows, value, covariance, measured)
+            measured = self._measure_jacobian_each(rows, self._jacobian_shots_beside(shots))
+            w, covariance, length = self._newton_estimate(rows, value, covariance, measured)
             good = w.isfinite().all(1) & covariance.flatten(1).isfinite().all(1)
             self.reason[rows[~good]] = int(Reason.DIVERGED)
             self.w[rows[good]], self.covariance[rows[good]] = w[good], covariance[good]
             self.iterations[rows[good]] += 1
-            more, shots = self._next_shots(rows, shots, good)
-            rows, shots, measured = rows[more], shots[more], measured.select(more.nonzero().squeeze(1))
+            more, next_shots = self._next_shots(rows, shots, good, far=good & (length > bound))
+            bound = (_FAR * next_shots / shots)[more]
+            rows, shots = rows[more], next_shots[more]
+        self.reason[rows] = int(Reason.MAX_ITERATIONS)
 
     def root(self) -> Root:
         """The answers."""
@@ -205,19 +229,35 @@ class _Run:
             value[chosen] = self.value[rows[chosen]]
         return value, covariance
 
-    def _measure_jacobian(self, rows: Tensor) -> MeasuredJacobian:
+    def _measure_jacobian(self, rows: Tensor, shots: int) -> MeasuredJacobian:
         """∂f/∂w at the samples' iterates, where f was evaluated last."""
         measured = self._part(rows).measure_jacobian(
-            self.w[rows], self.value[rows], shots=None if self.exact else self.jacobian_shots
+            self.w[rows], self.value[rows], shots=None if self.exact else shots
         )
         self.jacobian_evaluations[rows] += 1
-        self.shots[rows] += self._jacobian_price()
+        self.shots[rows] += self._jacobian_price(shots)
         return measured
+
+    def _measure_jacobian_each(self, rows: Tensor, shots: Tensor) -> MeasuredJacobian:
+        """The same with counts of shots for each sample, (M,)."""
+        counts = torch.unique(shots).tolist()
+        places = [(shots == count).nonzero().squeeze(1) for count in counts]
+        parts = [self._measure_jacobian(rows[place], count) for place, count in zip(places, counts, strict=True)]
+        return MeasuredJacobian.joined(parts).select(torch.cat(places).argsort())
+
+    def _jacobian_shots_beside(self, shots: Tensor) -> Tensor:
+        """Shots of the Jacobian's circuits beside estimates of so many: they grow as the square root.
+
+        An error of J enters the estimate multiplied by the step, which itself gets shorter as shots grow. To keep one
+        J would not do: one that noise made nearly singular makes covariances that no number of shots gets down.
+        """
+        growth = (shots / (self.solver.estimate * self.own_shots)).clamp(min=1).sqrt()
+        return (self.jacobian_shots * growth).long()
 
     def _newton_estimate(
         self, rows: Tensor, value: Tensor, covariance: Tensor, measured: MeasuredJacobian
-    ) -> tuple[Tensor, Tensor]:
-        """ŵ + (I − J)⁻¹ (f̄ − ŵ), (M, n), and its covariance, (M, n, n).
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """ŵ + (I − J)⁻¹ (f̄ − ŵ), (M, n), its covariance, (M, n, n), and the step's mean square, (M,), in its variances.
 
         Where the floor acts, it shortens the step, but not the covariance: that remains the one of the whole step,
         since what the floor holds back is then part of the error.
@@ -229,26 +269,31 @@ class _Run:
         noise = covariance.double() + measured.error_along(whole.to(measured.along)).double()
         self.jacobian[rows] = spectrum.floored_jacobian.to(self.jacobian)
         step = (spectrum.floored_inverse @ difference).squeeze(2)
-        return self.w[rows] + step.to(self.w), (inverse @ noise @ inverse.mT).to(self.w)
+        spread = inverse @ noise @ inverse.mT
+        length = (whole * torch.linalg.solve_ex(spread, whole)[0]).sum(1) / whole.shape[1]
+        return self.w[rows] + step.to(self.w), spread.to(self.w), length
 
-    def _spectrum(self, rows: Tensor, jacobian: Tensor) -> _Spectrum:
-        spectrum = _Spectrum.of(jacobian, self.solver.floor)
+    def _spectrum(self, rows: Tensor, jacobian: Tensor) -> Spectrum:
+        spectrum = Spectrum.of(jacobian, self.solver.floor)
         self.floored[rows] |= spectrum.acted
         return spectrum
 
-    def _next_shots(self, rows: Tensor, shots: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
+    def _next_shots(self, rows: Tensor, shots: Tensor, good: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Which samples are estimated once more, (M,), and with how many shots; notes whom the budget stops."""
-        if self.solver.precision is None or self.exact:
-            return torch.zeros_like(good), shots
-        width = NORMAL_95 * self.covariance[rows].diagonal(dim1=1, dim2=2).amax(1).double().sqrt()
-        short = good & (width > self.solver.precision)
-        # 5% more than the square-root law asks for: the next covariance is not quite this one.
-        needed = shots * (1.05 * (width / self.solver.precision).square()).clamp(max=self.solver.growth)
-        wanted = _on_grid(torch.where(short, needed, shots), self.own_shots, torch.ceil)
-        left = (self._budget() - self.shots[rows]) / max(self.cost.circuits_per_value, 1)
+        wanted, short = shots, torch.zeros_like(good)
+        if self.solver.precision is not None:
+            width = NORMAL_95 * self.covariance[rows].diagonal(dim1=1, dim2=2).amax(1).double().sqrt()
+            short = good & (width > self.solver.precision)
+            # 5% more than the square-root law asks for: the next covariance is not quite this one.
+            needed = shots * (1.05 * (width / self.solver.precision).square()).clamp(max=self.solver.growth)
+            # A sample that is only far may have had more than it needs.
+            needed = torch.where(short, needed, torch.minimum(needed.clamp(min=self.own_shots), shots))
+            wanted = _on_grid(needed, self.own_shots, torch.ceil)
+        beside = self._jacobian_shots_beside(wanted) * self.cost.circuits_per_jacobian
+        left = self._affordable_shots(rows, beside)
         possible = torch.minimum(wanted, _on_grid(left, self.own_shots, torch.floor))
-        more = short & (possible > shots)
-        self.reason[rows[short & ~more]] = int(Reason.BUDGET)
+        more = (left >= self.own_shots) & (short & (possible > shots) | far & ~short & (possible >= wanted))
+        self.reason[rows[(short | far) & ~more]] = int(Reason.BUDGET)
         return more, possible
 
     def _damped_step(self, rows: Tensor, iteration: int) -> None:
@@ -270,50 +315,20 @@ class _Run:
         """Shots of one evaluation of one sample, over all its circuits."""
         return 0 if self.exact else self.cost.circuits_per_value * shots
 
-    def _jacobian_price(self) -> int:
-        return 0 if self.exact else self.cost.circuits_per_jacobian * self.jacobian_shots
+    def _jacobian_price(self, shots: int | None = None) -> int:
+        """The same of one Jacobian; None for as many shots a circuit as the first one takes."""
+        return 0 if self.exact else self.cost.circuits_per_jacobian * (shots or self.jacobian_shots)
+
+    def _affordable_shots(self, rows: Tensor, beside: int | Tensor) -> Tensor:
+        """Shots a circuit, (M,), for which the samples can be evaluated once, if so many more are spent beside."""
+        return (self._budget() - self.shots[rows] - beside) / max(self.cost.circuits_per_value, 1)
 
     def _reserve(self) -> int:
         """What the least estimate takes, which the search must leave."""
         return self._price(self.own_shots) + self._jacobian_price()
 
     def _budget(self) -> int:
-        return torch.iinfo(torch.int64).max if self.solver.max_shots is None else self.solver.max_shots
-
-
-@dataclass(frozen=True, eq=False)
-class _Spectrum:
-    """(I − J)⁻¹, and what becomes of it and of J if no singular value of I − J may be below a floor; (M, n, n) each.
-
-    Attributes:
-        inverse: (I − J)⁻¹, double precision; NaN where J is not finite.
-        floored_inverse: the same with the floor.
-        floored_jacobian: J, or one with I − J at the floor.
-        acted: whether the floor made a difference, (M,).
-    """
-
-    inverse: Tensor
-    floored_inverse: Tensor
-    floored_jacobian: Tensor
-    acted: Tensor
-
-    @classmethod
-    def of(cls, jacobian: Tensor, floor: float) -> _Spectrum:
-        jacobian = jacobian.double()
-        finite = jacobian.isfinite().all(2).all(1)[:, None, None]
-        identity = torch.eye(jacobian.shape[1], dtype=torch.double, device=jacobian.device)
-        u, values, vh = torch.linalg.svd(torch.where(finite, identity - jacobian, identity))
-        values = values.clamp(min=torch.finfo(torch.double).tiny ** 0.5)
-        raised = values.clamp(min=floor)
-        inverse, floored = ((vh.mT / each.unsqueeze(1)) @ u.mT for each in (values, raised))
-        acted = (values < floor).any(1)
-        kept = jacobian + (u * (values - raised).unsqueeze(1)) @ vh
-        return cls(
-            torch.where(finite, inverse, torch.nan),
-            torch.where(finite, floored, torch.nan),
-            torch.where(acted[:, None, None], kept, jacobian),
-            acted,
-        )
+        return _UNLIMITED if self.solver.max_shots is None else self.solver.max_shots
 
 
 def _check_budget(run: _Run) -> None:
@@ -329,5 +344,7 @@ def _check_budget(run: _Run) -> None:
 
 def _on_grid(shots: Tensor, unit: int, round_to: Callable[[Tensor], Tensor]) -> Tensor:
     """The next count on the grid, by `torch.ceil` or `torch.floor`; counts that are on it stay."""
-    exponent = round_to((shots.double().clamp(min=1) / unit).log2() * _STEPS_PER_OCTAVE - 1e-9)
-    return (unit * torch.exp2(exponent / _STEPS_PER_OCTAVE)).round().long().clamp(min=1)
+    place = (shots.double().clamp(min=1) / unit).log2() * _STEPS_PER_OCTAVE
+    nearest = place.round()
+    place = torch.where((place - nearest).abs() < 1e-6, nearest, round_to(place))
+    return (unit * torch.exp2(place / _STEPS_PER_OCTAVE) + 1e-6).floor().long().clamp(min=1)

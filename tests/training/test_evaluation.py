@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,22 @@ def test_an_evaluation_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     second = Evaluation.load(tmp_path / "e.safetensors")
     for name, value in vars(first).items():
         np.testing.assert_array_equal(getattr(second, name), value)
+
+
+def test_figures_of_uncertainty_leave_out_samples_without_an_estimate(tmp_path: Path) -> None:
+    first = replace(
+        evaluation([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]),
+        half_width=np.array([0.1, 0.3, np.nan]),
+        confidence=np.array([0.9, 0.7, np.nan]),
+        radius=np.array([0.5, np.nan, 0.7]),
+    )
+    metrics = first.metrics()
+    assert metrics["median_half_width"] == pytest.approx(0.2)
+    assert metrics["median_confidence"] == pytest.approx(0.8)
+    assert metrics["spectral_radius_median"] == pytest.approx(0.6)
+    assert evaluation([0], [[1.0, 0.0]]).metrics()["median_half_width"] is None
+    first.save(tmp_path / "e.safetensors")
+    np.testing.assert_array_equal(Evaluation.load(tmp_path / "e.safetensors").half_width, first.half_width)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"\x80\x04N."])
