@@ -151,8 +151,11 @@ class MitigatedMachine(Machine):
     covariance is diagonal: correlations between observables that are read from the same shots are not seen, nor is
     that of rows that share a calibration.
 
+    A row's circuits, as other machines count them, are bases times noise factors, each of `shots`; those shots are
+    shared by random circuits, and a job's calibration is on top.
+
     Attributes:
-        cost: of one row and one calibration at `shots`.
+        cost: of one row and one calibration at `shots`, random circuits counted one by one.
         circuits_run: how many circuits ran so far, calibrations included.
         jobs_run: how many jobs.
     """
@@ -167,7 +170,7 @@ class MitigatedMachine(Machine):
         self.rules = shift_rules(compiled.source)
         self.shots = shots
         self.cost = recipe.overhead(shots, num_bases=Readout(observables).num_bases)
-        self.circuits_per_row = self.cost.circuits_per_row
+        self.circuits_per_row = self.cost.configurations_per_row
         self.rows_run = self.shots_run = self.circuits_run = self.jobs_run = 0
         self._compiled, self._recipe = compiled, recipe
         self._observables = [[observable] for observable in observables]

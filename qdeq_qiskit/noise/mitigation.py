@@ -194,6 +194,11 @@ class MitigationCost:
     calibration_circuits: int
 
     @property
+    def configurations_per_row(self) -> int:
+        """Bases times noise factors: what N shots are taken of for one row of angles."""
+        return self.circuits_per_row // self.randomizations
+
+    @property
     def shots_per_row(self) -> int:
         """Shots for one row of angles, calibration not included."""
         return self.circuits_per_row * self.shots_per_circuit

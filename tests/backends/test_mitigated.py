@@ -14,7 +14,8 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 from qdeq_qiskit.backends import mitigated
 from qdeq_qiskit.backends.compiled import compile_circuit
-from qdeq_qiskit.backends.mitigated import check_mitigation, mitigated_machine, readout_corrected
+from qdeq_qiskit.backends.kinds import BACKENDS
+from qdeq_qiskit.backends.mitigated import MitigatedMachine, check_mitigation, mitigated_machine, readout_corrected
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.noise import MitigationRecipe, NoiseRecipe
 
@@ -90,7 +91,11 @@ def test_the_cost_is_what_ran(names, ran):
     tested.run(slot_angles(compiled, ROW.repeat(3, 1)))
     assert sum(circuits for circuits, _ in ran) == cost.circuits(3) == tested.circuits_run
     assert sum(circuits * shots for circuits, shots in ran) == cost.total_shots(3) == tested.shots_run
-    assert (tested.rows_run, tested.jobs_run, tested.circuits_per_row) == (3, 1, cost.circuits_per_row)
+    assert (tested.rows_run, tested.jobs_run, tested.circuits_per_row) == (
+        3,
+        1,
+        cost.circuits_per_row // cost.randomizations,
+    )
     ran.clear()
     tested.run(slot_angles(compiled), shots=500)
     more = recipe.overhead(500, num_bases=2)
@@ -151,9 +156,9 @@ def test_readout_correction_is_exact_on_exact_values():
 def test_extrapolation_reduces_the_bias_of_depolarising_gates(zne):
     compiled, noise = build(DEPOLARIZING)
     expected = ideal(qnn())
-    plain, _ = repeated(compiled, noise, "none", shots=8192, times=6)
-    values, variances = repeated(compiled, noise, {"zne": zne}, shots=8192, times=6)
-    error = np.sqrt(variances.mean(axis=0) / 6)
+    plain, _ = repeated(compiled, noise, "none", shots=8192, times=4)
+    values, variances = repeated(compiled, noise, {"zne": zne}, shots=8192, times=4)
+    error = np.sqrt(variances.mean(axis=0) / 4)
     before, after = np.abs(plain.mean(axis=0) - expected), np.abs(values.mean(axis=0) - expected)
     assert before.max() > 0.04
     assert (after < 0.6 * before.max() + 3 * error).all()
@@ -174,7 +179,7 @@ def test_twirling_turns_a_coherent_error_into_a_random_one():
     """Without twirling, cx errors of one angle add up in phase; the twirled error is that of the Pauli twirl."""
     source = {"kind": "over_rotation", "one_qubit": 0.0, "two_qubit": 0.6}
     compiled, noise = build(source)
-    twirled, variances = repeated(compiled, noise, "twirling", shots=8192, times=6)
+    twirled, variances = repeated(compiled, noise, "twirling", shots=8192, times=4)
     circuit = compiled.circuit.assign_parameters(compiled.angles(slot_angles(compiled))[0].numpy())
 
     def exact(model):
@@ -184,7 +189,7 @@ def test_twirling_turns_a_coherent_error_into_a_random_one():
         state = simulator.run(saved).result().data()["density_matrix"]
         return np.array([DensityMatrix(state).expectation_value(o).real for o in compiled.observables])
 
-    error = np.sqrt(variances.mean(axis=0) / 6)
+    error = np.sqrt(variances.mean(axis=0) / 4)
     assert (np.abs(twirled.mean(axis=0) - exact(noise.twirled())) < 4 * error).all()
     assert (np.abs(exact(noise) - exact(noise.twirled())) > 8 * error).any()
 
@@ -192,8 +197,6 @@ def test_twirling_turns_a_coherent_error_into_a_random_one():
 @pytest.mark.parametrize(
     "recipe",
     [
-        "none",
-        "matrix",
         "trex",
         "twirling",
         "matrix+zne",
@@ -203,12 +206,12 @@ def test_twirling_turns_a_coherent_error_into_a_random_one():
 )
 def test_the_covariance_is_that_of_repeated_measurements(recipe):
     compiled, noise = build(DEPOLARIZING, READOUT)
-    values, variances = repeated(compiled, noise, recipe, shots=1024, times=96, jobs=24 if recipe == "trex" else 1)
-    # The variance of 96 values is known to 15%, four observables together to about 8%.
+    values, variances = repeated(compiled, noise, recipe, shots=1024, times=64, jobs=16 if recipe == "trex" else 1)
+    # The variance of 64 values is known to 18%, four observables together to about 9%.
     ratio = values.var(axis=0, ddof=1) / variances.mean(axis=0)
     assert 0.7 < ratio.mean() < 1.35
-    assert (ratio > 0.5).all()
-    assert (ratio < 1.7).all()
+    assert (ratio > 0.4).all()
+    assert (ratio < 2).all()
 
 
 def test_one_seed_repeats_a_machine_and_runs_of_one_machine_differ():
@@ -223,7 +226,7 @@ def test_one_seed_repeats_a_machine_and_runs_of_one_machine_differ():
 def test_shots_at_different_noise_factors_are_independent():
     """Runtime alone gives every circuit of a job the same random numbers, and values at all factors move together."""
     compiled, noise = build(READOUT)
-    values, _ = repeated(compiled, noise, {"zne": {"noise_factors": [1, 3]}}, shots=1024, times=80)
+    values, _ = repeated(compiled, noise, {"zne": {"noise_factors": [1, 3]}}, shots=1024, times=64)
     # Without noise in the gates all factors have one mean; the line through independent values has this variance.
     single = (1 - values.mean(axis=0)[:3] ** 2) / 1024
     ratio = values.var(axis=0, ddof=1)[:3] / (single * (1.5**2 + 0.5**2))
@@ -352,3 +355,51 @@ def test_folding_and_twirling_without_two_qubit_gates_are_errors():
     for names in ("zne", "twirling"):
         with pytest.raises(ValueError, match=f"{names}: .* two-qubit gates, and the compiled circuit has none"):
             check_mitigation(compiled, noise, MitigationRecipe.parse(names), 64)
+
+
+def backend(**options):
+    noise = {"sources": [DEPOLARIZING, READOUT]}
+    return BACKENDS["noisy"].model_validate({"noise": noise, "basis_gates": CX, **options})
+
+
+@pytest.mark.parametrize("method", ["effective", "aer"])
+def test_a_backend_inverts_the_readout_of_exact_values(method):
+    features, weight = ROW[:, :2], torch.nn.Parameter(ROW[0, 2:])
+    without = backend(noise={"sources": [DEPOLARIZING]}, method=method, precision="double")
+    layer = backend(mitigation="matrix", method=method, precision="double").layer(qnn(), weight)
+    with torch.no_grad():
+        expected = without.layer(qnn(), weight)(features)
+        plain = backend(method=method, precision="double").layer(qnn(), weight)(features)
+        assert torch.allclose(layer(features), expected, rtol=0, atol=1e-10)
+        assert not torch.allclose(plain, expected, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("names", ["matrix", "trex", "trex+zne"])
+def test_a_backend_with_shots_mitigates(names):
+    layer = backend(mitigation=names, shots=20_000).layer(qnn(), torch.nn.Parameter(ROW[0, 2:]))
+    values = layer(ROW[:, :2]).detach().numpy()[0]
+    without = backend(noise={"sources": [DEPOLARIZING]}, precision="double")
+    expected = without.layer(qnn(), torch.nn.Parameter(ROW[0, 2:]))(ROW[:, :2]).detach().numpy()[0]
+    assert np.allclose(values, ideal(qnn()) if "zne" in names else expected, rtol=0, atol=0.06)
+    assert isinstance(layer.machine, MitigatedMachine) == (names != "matrix")
+    assert layer.cost(2).shots_per_circuit == 20_000
+    assert layer.cost(2).circuits_per_value == (6 if "zne" in names else 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mitigation": "zne"}, "zne runs circuits with shots, and shots is null"),
+        ({"mitigation": "trex", "shots": 64, "method": "effective"}, "method cannot be effective"),
+        ({"mitigation": "trex", "shots": 64, "encoder_noise": False}, "encoder_noise cannot be false"),
+        ({"mitigation": "rex", "shots": 64}, "there is no mitigation 'rex'"),
+    ],
+)
+def test_a_backend_refuses_what_it_cannot_mitigate_when_it_is_read(options, message):
+    with pytest.raises(ValueError, match=message):
+        backend(**options)
+
+
+def test_a_backend_says_how_it_mitigates():
+    assert backend(mitigation="trex+zne", shots=64).describe().endswith("64 shots, trex+zne")
+    assert backend(mitigation="none", shots=64).describe().endswith("64 shots")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from qdeq_qiskit.backends.compiled import CompiledCircuit, compile_circuit
 from qdeq_qiskit.backends.kinds._backend import Backend
+from qdeq_qiskit.backends.mitigated import check_shots, mitigated_machine, readout_corrected
 from qdeq_qiskit.backends.noisy import AerMachine, EffectiveMachine, NoisyCircuit, NoisyLayer, NotEffectiveError
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Newton, SampledSolver, Solver
-from qdeq_qiskit.noise import CircuitNoise, NoiseRecipe, check_touched
+from qdeq_qiskit.noise import CircuitNoise, MitigationRecipe, NoiseRecipe, check_touched
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ class NoisyOptions(Backend):
         description="effective: operators and states in closed form; aer: every circuit on Aer; auto: effective where "
         "the circuit allows it.",
     )
+    mitigation: MitigationRecipe | None = Field(
+        default=None, description="What is done against the noise: short names, such as trex+zne, or a mapping."
+    )
     precision: Literal["single", "double"] = Field(
         default="single", description="Precision of exact expectation values, single or double."
     )
@@ -48,6 +52,23 @@ class NoisyOptions(Backend):
         pattern=r"^(cpu|cuda(:\d+)?)$",
         description="Where exact expectation values are computed: cpu, cuda, or cuda:1 for the second GPU.",
     )
+
+    @model_validator(mode="after")
+    def _mitigates_what_it_runs(self) -> Self:
+        recipe = self.mitigation
+        if recipe is None or not recipe.needs_estimator:
+            return self
+        check_shots(recipe, self.shots)
+        if not self.encoder_noise:
+            raise ValueError(
+                f"mitigation {recipe.describe()} runs whole circuits with all of their noise, so encoder_noise cannot "
+                "be false"
+            )
+        if self.method == "effective":
+            raise ValueError(
+                f"mitigation {recipe.describe()} runs circuits of its own on Aer, so method cannot be effective"
+            )
+        return self
 
     @property
     def exact(self) -> bool:
@@ -87,6 +108,11 @@ class NoisyOptions(Backend):
 
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> nn.Module:
         compiled, noise = self.compile(qnn)
+        if self.mitigation is not None and self.mitigation.needs_estimator:
+            mitigated = mitigated_machine(compiled, noise, self.mitigation, shots=self.shots, seed=self.seed)
+            return SampledLayer(qnn, mitigated, noisy_encoder=True, weight=weight)
+        if self.mitigation is not None and self.mitigation.readout == "matrix":
+            compiled = readout_corrected(compiled, noise)
         if self.method != "aer":
             try:
                 circuit = NoisyCircuit(qnn, compiled, noise, encoder_noise=self.encoder_noise)
@@ -110,4 +136,5 @@ class NoisyOptions(Backend):
         shots = "exact expectation" if self.shots is None else f"{self.shots} shots"
         route = "" if self.method == "auto" else f", {self.method}"
         encoder = "" if self.encoder_noise else ", encoder without noise"
-        return f"{self.noise_recipe().describe()}; {shots}{route}{encoder}"
+        mitigated = "" if self.mitigation is None or self.mitigation.is_none else f", {self.mitigation.describe()}"
+        return f"{self.noise_recipe().describe()}; {shots}{route}{encoder}{mitigated}"
