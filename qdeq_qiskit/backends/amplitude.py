@@ -44,6 +44,45 @@ class AmplitudeAngles(nn.Module):
         return torch.cat([angles @ matrix.T for angles, matrix in zip(levels, walsh, strict=True)], dim=-1)
 
 
+def tree_angles(v: Tensor) -> Tensor:
+    """Halves of the tree's angles, level by level, (2^m − 1, B), of vectors with their signs, (2^m, B).
+
+    Not to be differentiated: `tree_angles_and_tangents` knows what to do where blocks are zero.
+    """
+    even, odd = v[0::2] + 0.0, v[1::2] + 0.0  # atan2(0, −0) is π, where a dead branch should have angle 0
+    levels = [torch.atan2(odd, even)]
+    while len(even) > 1:
+        norms = torch.hypot(even, odd)
+        even, odd = norms[0::2], norms[1::2]
+        levels.append(torch.atan2(odd, even))
+    return torch.cat(levels[::-1])
+
+
+def tree_angles_and_tangents(v: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
+    """`tree_angles`, and their derivatives, (2^m − 1, m', B), along `tangents` of v, (2^m, m', B) or (2^m, m', 1).
+
+    Derivatives of angles and norms that are not defined are zero.
+    """
+    even, odd = v[0::2] + 0.0, v[1::2] + 0.0
+    of_even, of_odd = tangents[0::2], tangents[1::2]
+    levels, slopes = [], []
+    while True:
+        norms = torch.hypot(even, odd)
+        inverse = torch.where(norms > 0, 1.0 / torch.where(norms > 0, norms, 1.0), 0.0).unsqueeze(1)
+        cos, sin = even.unsqueeze(1) * inverse, odd.unsqueeze(1) * inverse
+        levels.append(torch.atan2(odd, even))
+        slopes.append((cos * of_odd - sin * of_even) * inverse)
+        if len(even) == 1:
+            return torch.cat(levels[::-1]), torch.cat(slopes[::-1])
+        of_norms = cos * of_even + sin * of_odd
+        even, odd, of_even, of_odd = norms[0::2], norms[1::2], of_norms[0::2], of_norms[1::2]
+
+
+def gates_of_tree(num_wires: int) -> Tensor:
+    """The encoder's gate angles from `tree_angles`, (2^m − 1, 2^m − 1), double precision."""
+    return 2 * torch.block_diag(*(torch.as_tensor(gray_walsh_matrix(level)) for level in range(num_wires)))
+
+
 class AmplitudeState(nn.Module):
     """The unit vector that `amplitude_encoder` prepares from given gate angles: the inverse of `AmplitudeAngles`.
 

@@ -89,6 +89,7 @@ class PreparedMap(FixedPointMap):
         encoder: features to states.
         cost: circuits that a machine would need.
         steering: the same map behind the ideal encoder, once it is built.
+        seen: T as far as the encoder's states see it, once it is built.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class PreparedMap(FixedPointMap):
         encoder: NoisyEncoder,
         cost: MapCost,
         steering: FixedPointMap | None = None,
+        seen: Tensor | None = None,
     ) -> None:
         self._coefficients = coefficients
         self._x = x
@@ -106,6 +108,7 @@ class PreparedMap(FixedPointMap):
         self._encoder = encoder
         self._cost = cost
         self._steering = steering
+        self._kept = seen
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -126,12 +129,13 @@ class PreparedMap(FixedPointMap):
     def select(self, rows: Tensor) -> PreparedMap:
         steering = None if self._steering is None else self._steering.select(rows)
         x = self._x.index_select(0, rows)
-        return PreparedMap(self._coefficients, x, self._lift, self._encoder, self._cost, steering)
+        return PreparedMap(self._coefficients, x, self._lift, self._encoder, self._cost, steering, self._kept)
 
     def frozen(self) -> PreparedMap:
         coefficients, x = self._coefficients.detach(), self._x.detach()
         steering = self._encoder.steering(coefficients, x, self._lift, self._cost)
-        return PreparedMap(coefficients, x, self._lift, self._encoder, self._cost, steering)
+        seen = self._encoder.prepared.coordinates(coefficients)
+        return PreparedMap(coefficients, x, self._lift, self._encoder, self._cost, steering, seen)
 
     def value(self, w: Tensor) -> Tensor:
         v = torch.addmm(self._x, w, self._lift.T)
@@ -161,7 +165,7 @@ class PreparedMap(FixedPointMap):
         return (seen @ state).T.contiguous(), jacobian.permute(2, 0, 1)
 
     def _seen(self) -> Tensor:
-        return self._encoder.prepared.coordinates(self._coefficients)
+        return self._encoder.prepared.coordinates(self._coefficients) if self._kept is None else self._kept
 
 
 def _complex(dtype: torch.dtype) -> torch.dtype:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.backends.noisy.pauli_blocks import PauliBlock, Rotation, state_blocks
+from qdeq_qiskit.backends.noisy.pauli_blocks import PauliBlock, state_blocks
 from qdeq_qiskit.backends.noisy.pauli_transfer import Matrix, Step
 
 # A state is evolved for so many samples at once that it holds about as many numbers: more do not fit into a cache.
@@ -66,7 +66,8 @@ class PreparedState:
     def state(self, angles: Tensor) -> Tensor:
         """F, (S, B), for angles φ, (G, B)."""
         chunk = max(1, _CHUNK_ELEMENTS // self._widest)
-        return torch.cat([self._evolved(some, None) for some in angles.split(chunk, dim=1)], dim=-1)[:, 0]
+        parts = [self._evolved(some, None) for some in angles.split(chunk, dim=1)]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))[:, 0]
 
     def state_and_tangents(self, angles: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
         """F, (S, B), and its derivatives, (S, m, B), for derivatives of the angles, (G, m, B) or (G, m, 1)."""
@@ -103,27 +104,26 @@ class _Stage:
         self._matrices = [torch.as_tensor(matrix, dtype=dtype, device=device) for matrix in matrices]
         self.widest = max((len(matrix) for matrix in matrices), default=1)
 
-    def evolve(self, state: Tensor, cos: Tensor, sin: Tensor, turning: tuple[Tensor, ...] | Tensor | None) -> Tensor:
+    def evolve(self, state: Tensor, cos: Tensor, sin: Tensor, slopes: Tensor | None) -> Tensor:
+        """The state after the block, of angles with these cosines and sines, (g, B), and derivatives, (g, m, B)."""
+        shape = state.shape[1:]
+        signed = torch.stack((-sin, sin), dim=1).view(-1, 2, 1, 1, 1, cos.shape[-1])
+        if slopes is not None:
+            slopes = torch.stack((-slopes, slopes), dim=1).view(-1, 2, 1, 1, *slopes.shape[1:])
+        table = state.flatten(1)
         for index, matrix in enumerate(self._matrices):
-            state = (matrix @ state.flatten(1)).unflatten(1, state.shape[1:])
-            if index < len(self.block.rotations):
-                slopes = None if turning is None else turning[index]
-                state = _rotate(state, self.block.rotations[index], cos[index], sin[index], slopes)
-        return state
-
-
-def _rotate(state: Tensor, rotation: Rotation, cos: Tensor, sin: Tensor, slopes: Tensor | None) -> Tensor:
-    stay, first, second = state.split((rotation.stay, rotation.pairs, rotation.pairs))
-    turned = torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(first * sin, second, cos)
-    if slopes is None:
-        return torch.cat((stay, *turned))
-    # ∂a' = … − b' ∂φ and ∂b' = … + a' ∂φ; the first column is the value.
-    a, b = (part[:, :, :1] for part in turned)
-    with_slopes = (
-        torch.cat((a, torch.addcmul(turned[0][:, :, 1:], b, slopes, value=-1)), dim=2),
-        torch.cat((b, torch.addcmul(turned[1][:, :, 1:], a, slopes)), dim=2),
-    )
-    return torch.cat((stay, *with_slopes))
+            table = matrix @ table
+            if index == len(self.block.rotations):
+                break
+            rotation = self.block.rotations[index]
+            moving = table[rotation.stay :].view(2, rotation.pairs, *shape)  # a and b
+            moving = torch.addcmul(moving * cos[index], moving.flip(0), signed[index])
+            if slopes is not None:
+                # ∂a' = … − b' ∂φ and ∂b' = … + a' ∂φ; the first column is the value.
+                value, tangents = moving[..., :1, :], moving[..., 1:, :]
+                moving = torch.cat((value, torch.addcmul(tangents, value.flip(0), slopes[index])), dim=-2)
+            table = torch.cat((table[: rotation.stay], moving.view(2 * rotation.pairs, -1)))
+        return table.unflatten(1, shape)
 
 
 def _last(blocks: list[PauliBlock], num_wires: int) -> tuple[Matrix, tuple[int, ...]]:
