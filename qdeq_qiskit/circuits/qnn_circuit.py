@@ -41,6 +41,7 @@ class QNNCircuit:
 
     __slots__ = (
         "_circuit",
+        "_encoder_size",
         "_input_parameters",
         "_num_amplitudes",
         "_observables",
@@ -64,6 +65,7 @@ class QNNCircuit:
         _check_circuit(circuit)
         _check_parameters(circuit, inputs, weights)
         self._circuit = circuit.copy()
+        self._encoder_size: int | None = None  # instructions of the encoder, where `compose` has joined it
         self._input_parameters = inputs
         self._weight_parameters = weights
         self._observables = _checked_observables(observables, circuit.num_qubits)
@@ -106,7 +108,7 @@ class QNNCircuit:
         circuit = QuantumCircuit(encoder.num_qubits)
         circuit.compose(encoder, inplace=True)
         circuit.compose(ansatz, inplace=True)
-        return cls(
+        joined = cls(
             circuit,
             encoder.parameters,
             ansatz.parameters,
@@ -114,6 +116,38 @@ class QNNCircuit:
             num_amplitudes=num_amplitudes,
             weight_groups=weight_groups,
         )
+        joined._encoder_size = len(encoder.data)
+        return joined
+
+    def repeated(self, layers: int) -> QNNCircuit:
+        """The same encoding once, then the ansatz `layers` times with the same weights, then one measurement.
+
+        A circuit that `compose` has not joined is split after its last gate with an input.
+
+        Raises:
+            ValueError: `layers` is less than 1, or weights act before the last input does, so that there is no ansatz
+                to be repeated without the encoder.
+        """
+        if not isinstance(layers, int) or layers < 1:
+            raise ValueError(f"repeated: layers must be an integer, at least 1; it is {layers!r}")
+        size = self._encoder_size
+        if size is None:
+            size = _size_of_encoder(self._circuit, self._input_parameters, self._weight_parameters)
+        circuit = self._circuit.copy()
+        ansatz = self._circuit.data[size:]
+        for _ in range(layers - 1):
+            for instruction in ansatz:
+                circuit.append(instruction)
+        deep = QNNCircuit(
+            circuit,
+            self._input_parameters,
+            self._weight_parameters,
+            self._observables,
+            num_amplitudes=self._num_amplitudes,
+            weight_groups=self._weight_groups,
+        )
+        deep._encoder_size = size
+        return deep
 
     @property
     def circuit(self) -> QuantumCircuit:
@@ -254,6 +288,25 @@ def _not_unitary(operation: Any) -> str | None:
     if wrapped and operation.definition is not None:
         return next(filter(None, (_not_unitary(inner.operation) for inner in operation.definition.data)), None)
     return operation.name
+
+
+def _size_of_encoder(circuit: QuantumCircuit, inputs: tuple[Parameter, ...], weights: tuple[Parameter, ...]) -> int:
+    """How many instructions there are up to the last one with an input."""
+    size, weighted = 0, None
+    for place, instruction in enumerate(circuit.data):
+        parameters = {p for value in instruction.operation.params for p in getattr(value, "parameters", ())}
+        if weighted is None and parameters & set(weights):
+            weighted = place
+        if parameters & set(inputs):
+            size = place + 1
+    if weighted is not None and weighted < size:
+        raise ValueError(
+            f"repeated: the circuit has weights in its instruction {weighted} "
+            f"({circuit.data[weighted].operation.name}), before its last input in instruction {size - 1} "
+            f"({circuit.data[size - 1].operation.name}), so it does not split into an encoder and an ansatz that could "
+            "be repeated; QNNCircuit.compose joins two that do"
+        )
+    return size
 
 
 def _check_parameters(circuit: QuantumCircuit, inputs: tuple[Parameter, ...], weights: tuple[Parameter, ...]) -> None:

@@ -123,6 +123,7 @@ class FixedPointMap(ABC):
         """f(w), (B, n), and a matrix G near ∂f/∂w, (B, n, n), to steer Newton's steps by.
 
         An inexact G costs iterations, never accuracy: steps end where f(w) = w. It counts as a Jacobian evaluation.
+        Samples that it fails are tried again with the Jacobian itself.
         """
         return self.value_and_jacobian(w)
 

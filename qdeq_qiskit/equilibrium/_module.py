@@ -25,7 +25,7 @@ from .solvers import Solver
 from .solvers.newton import Newton
 from .solvers.sampled import SampledSolver
 
-MODES = ("implicit", "direct")
+MODES = ("implicit", "direct", "coherent")
 ON_FAILURE = ("warn", "raise", "record")
 
 
@@ -59,7 +59,8 @@ class Equilibrium(nn.Module):
         penalty: the Jacobian penalty in `Solution.penalty`, or None. It is differentiated through the layer's
             Jacobian, so the layer must be twice differentiable.
         mode: "implicit" solves for the fixed point; "direct" applies the layer `layers` times to w₀ (weight-tied,
-            differentiated by autograd).
+            differentiated by autograd); "coherent" applies it once, to w₀: a layer whose circuit is itself as deep as
+            wanted, such as that of `QNNCircuit.repeated`.
         layers: of the direct mode.
         warmup_steps: the first so many forward passes in training (with gradients) use the direct mode with
             `warmup_layers` layers; evaluation is implicit always. The count is `warmup_count`, in the state dict.
@@ -85,7 +86,7 @@ class Equilibrium(nn.Module):
         solver: Solver | None = None,
         adjoint: Adjoint | None = None,
         penalty: JacobianPenalty | None = None,
-        mode: Literal["implicit", "direct"] = "implicit",
+        mode: Literal["implicit", "direct", "coherent"] = "implicit",
         layers: int = 1,
         warmup_steps: int = 0,
         warmup_layers: int = 5,
@@ -121,6 +122,10 @@ class Equilibrium(nn.Module):
         check_name("mode", mode, MODES)
         check_name("on_failure", on_failure, ON_FAILURE)
         check_count("layers", layers, least=1)
+        if mode == "coherent" and layers != 1:
+            raise ValueError(
+                f"mode 'coherent' applies its layer once, but layers={layers}: deepen the layer's circuit."
+            )
         check_count("warmup_steps", warmup_steps, least=0)
         check_count("warmup_layers", warmup_layers, least=1)
 
@@ -176,7 +181,7 @@ class Equilibrium(nn.Module):
 
     def _layers_of_this_pass(self) -> int | None:
         """How often to apply the layer, or None to solve for the fixed point; counts the warm-up."""
-        if self.mode == "direct":
+        if self.mode != "implicit":
             return self.layers
         if not (self.training and torch.is_grad_enabled()) or self.warmup_count >= self.warmup_steps:
             return None
@@ -214,7 +219,7 @@ class Equilibrium(nn.Module):
             cost=fixed_point_map.cost,
             solver="none",
             adjoint="autograd" if w.requires_grad else "none",
-            mode="direct",
+            mode="coherent" if self.mode == "coherent" else "direct",
         )
 
     def _implicit(self, fixed_point_map: FixedPointMap, start: Tensor) -> Solution:

@@ -20,24 +20,24 @@ class Solution:
     Attributes:
         value: w*, (B, n), with its gradient. The best finite iterate where a sample did not converge.
         state: z* = R w*, (B, d), with its gradient; w* itself without a lift.
-        residual: ‖f(w*) − w*‖₂, (B,); NaN in direct mode, where it is not measured.
+        residual: ‖f(w*) − w*‖₂, (B,); NaN in the other modes, where it is not measured.
         relative_residual: the same divided by ‖f(w*)‖₂, (B,).
-        iterations: solver steps, or layers in direct mode, (B,).
+        iterations: solver steps, or applications of the layer in the other modes, (B,).
         evaluations: evaluations of f, (B,).
         jacobian_evaluations: evaluations of ∂f/∂w, those for the adjoint and the penalty included, (B,).
         converged: whether the relative residual is within the solver's tolerance, or within the noise where the solver
-            knows it, (B,); False in direct mode.
+            knows it, (B,); False in the other modes.
         reason: codes of `Reason`, (B,).
         trace: relative residuals (B,) at each evaluation, if `Equilibrium.trace` is set. A sample that is no longer
             evaluated keeps its last one.
         jacobian: ∂f/∂w at w*, (B, n, n), without a gradient, if it was computed; NaN for samples without one.
-        penalty: the Jacobian penalty, a scalar with its gradient; None without a penalty, in direct mode, and where
-            grad mode is off.
+        penalty: the Jacobian penalty, a scalar with its gradient; None without a penalty, in the other modes, and
+            where grad mode is off.
         cost: circuits and shots of one sample's evaluation.
-        solver: kind of the solver that ran, "none" in direct mode.
-        adjoint: kind of the adjoint that gives `value` its gradient; "autograd" in direct mode, "none" where grad
+        solver: kind of the solver that ran, "none" in the other modes.
+        adjoint: kind of the adjoint that gives `value` its gradient; "autograd" in the other modes, "none" where grad
             mode is off.
-        mode: "implicit" or "direct".
+        mode: "implicit", "direct" or "coherent".
         covariance: of the error of w*, (B, n, n), where the solver estimates it; NaN for samples without an estimate.
         sample_shots: shots spent on each sample, (B,), where the solver chooses them; None if each circuit took as
             many as `cost` says.

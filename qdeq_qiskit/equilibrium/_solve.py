@@ -150,7 +150,9 @@ class _Search:
         for iteration in range(solver.max_iterations + 1):
             w = active.w
             if solver.wants_jacobian(attempt, iteration):
-                value, jacobian = active.map.value_and_steering(w)
+                # A sample that an inexact matrix has not led to its fixed point gets the Jacobian itself.
+                steered = active.map.value_and_steering if attempt == 0 else active.map.value_and_jacobian
+                value, jacobian = steered(w)
             else:
                 value, jacobian = active.map.value(w), None
             difference = checked_value(value, w) - w

@@ -48,7 +48,8 @@ class QDEQClassifier(nn.Module):
     """Images → features x → equilibrium z* = R w* → dropout → ReLU → linear head → logits.
 
     Args:
-        circuit: the circuit q; its outputs are the reduced state w, n = number of observables.
+        circuit: the circuit q; its outputs are the reduced state w, n = number of observables. In coherent mode its
+            ansatz is repeated.
         backend: where the circuit is evaluated.
         num_classes: number of logits.
         model: everything else; its defaults are the paper's.
@@ -73,7 +74,7 @@ class QDEQClassifier(nn.Module):
         self.options = model or ModelRecipe()
         self.circuit, self.backend, self.num_classes = circuit, backend, num_classes
         self.recipe: ClassifierRecipe | None = None
-        layer = backend.layer(circuit)
+        layer = backend.layer(self.options.circuit(circuit))
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
         weight = _weight_of(layer)
         with torch.no_grad():
@@ -90,7 +91,7 @@ class QDEQClassifier(nn.Module):
             adjoint=self.options.adjoint.make(),
             penalty=penalty.make() if penalty is not None and penalty.weight > 0 else None,
             mode=self.options.mode,
-            layers=self.options.layers,
+            layers=self.options.layers if self.options.mode == "direct" else 1,
             warmup_steps=self.options.warmup_steps,
             warmup_layers=self.options.warmup_layers,
             on_failure="record",

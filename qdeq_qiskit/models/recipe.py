@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qdeq_qiskit.backends.kinds import AnyBackend, Backend
-from qdeq_qiskit.circuits import CircuitRecipe
+from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit
 from qdeq_qiskit.equilibrium import make_adjoint, make_penalty, make_solver
 from qdeq_qiskit.models.features import Features
 
@@ -79,11 +79,14 @@ class ModelRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     features: Features = Field(default=Features(), description="How images become the circuit's features.")
-    mode: Literal["implicit", "direct"] = Field(
+    mode: Literal["implicit", "direct", "coherent"] = Field(
         default="implicit",
-        description="implicit: the fixed point; direct: the circuit applied `layers` times, each with its own readout.",
+        description="implicit: the fixed point; direct: the circuit applied `layers` times, each with its own readout; "
+        "coherent: one circuit with one encoding, the ansatz `layers` times, and one readout.",
     )
-    layers: Annotated[int, Field(ge=1)] = Field(default=1, description="Applications in direct mode.")
+    layers: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="Applications in direct mode, repetitions of the ansatz in coherent mode."
+    )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         default=0, description="First training steps that use the unrolled model; evaluation is always implicit."
     )
@@ -104,11 +107,19 @@ class ModelRecipe(BaseModel):
 
     @model_validator(mode="after")
     def _not_contradictory(self) -> Self:
-        if self.mode == "direct" and self.warmup_steps:
-            raise ValueError("warmup_steps is for mode implicit; in mode direct every step is unrolled")
+        if self.mode != "implicit" and self.warmup_steps:
+            raise ValueError(f"warmup_steps is for mode implicit; in mode {self.mode} every step is unrolled")
         if self.mode == "implicit" and self.layers != 1:
-            raise ValueError("layers is for mode direct; an equilibrium has no number of layers")
+            raise ValueError("layers is for mode direct or coherent; an equilibrium has no number of layers")
         return self
+
+    def circuit(self, qnn: QNNCircuit) -> QNNCircuit:
+        """The circuit that is evaluated: `qnn` itself, but in coherent mode, where its ansatz is repeated.
+
+        Raises:
+            ValueError: in coherent mode, if the circuit has no ansatz that could be repeated.
+        """
+        return qnn.repeated(self.layers) if self.mode == "coherent" else qnn
 
     def on_backend(self, old: Backend, new: Backend) -> Self:
         """These options on another backend: between exact ones the solver stays, else the default takes over."""

@@ -29,12 +29,12 @@ class Evaluation:
         labels: the true classes, (N,).
         probabilities: softmax of the logits, (N, C).
         state: the reduced fixed points w*, (N, n).
-        residual: relative residuals, (N,); empty in direct mode, which seeks no fixed point.
+        residual: relative residuals, (N,); empty in modes that seek no fixed point.
         iterations: solver steps, (N,).
         evaluations: evaluations of f, (N,).
-        converged: whether the tolerance was met, (N,); empty in direct mode.
+        converged: whether the tolerance was met, (N,); empty in those modes.
         radius: spectral radius of ∂f/∂w at w*, (N,); empty where the Jacobian is not at hand.
-        trace: relative residuals of the first samples at each evaluation, (T, M); empty in direct mode.
+        trace: relative residuals of the first samples at each evaluation, (T, M); empty in those modes.
         circuits, shots: what was spent, in total.
         seconds: how long it took.
         half_width: of the 95% confidence interval of w*, the widest entry's, (N,); NaN for a sample without an

@@ -261,3 +261,66 @@ def test_a_target_that_is_too_small_is_refused():
     target = Target.from_configuration(["rz", "sx", "cz"], num_qubits=1)
     with pytest.raises(ValueError, match="the circuit has 2 qubits, the target only 1"):
         small_qnn().resources(target)
+
+
+def by_hand(encoder, ansatz, layers, inputs, weights, observables):
+    """Expectation values of one encoding and so many ansätze, by Qiskit's statevectors."""
+    state = Statevector.from_label("0" * encoder.num_qubits)
+    state = state.evolve(encoder.assign_parameters(inputs))
+    for _ in range(layers):
+        state = state.evolve(ansatz.assign_parameters(weights))
+    return [state.expectation_value(observable).real for observable in observables]
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_repeated_circuit_encodes_once_and_shares_its_weights(layers):
+    encoder, ansatz = amplitude_encoder(4, 11), qdeq_ansatz(4)
+    qnn = QNNCircuit.compose(
+        encoder, ansatz, z_readout(4), num_amplitudes=11, weight_groups={"a": range(30), "b": range(30, 39)}
+    )
+    deep = qnn.repeated(layers)
+    rng = np.random.default_rng(layers)
+    features, weights = rng.normal(size=11), rng.uniform(-3, 3, qnn.num_weights)
+    values = dict(zip(deep.input_parameters, deep.input_values(features), strict=True))
+    values |= dict(zip(deep.weight_parameters, weights, strict=True))
+    state = Statevector(deep.circuit.assign_parameters(values))
+    found = [state.expectation_value(observable).real for observable in deep.observables]
+    expected = by_hand(encoder, ansatz, layers, amplitude_angles(features, 4), weights, z_readout(4))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert deep.weight_groups == qnn.weight_groups
+    assert deep.weight_parameters == qnn.weight_parameters
+    assert deep.num_amplitudes == 11
+    assert qnn.circuit == qnn.repeated(1).circuit
+
+
+def test_a_repeated_circuit_can_be_repeated_pickled_and_keeps_the_encoders_own_fixed_gates():
+    x, t = Parameter("x"), Parameter("t")
+    encoder, ansatz = QuantumCircuit(2), QuantumCircuit(2)
+    encoder.ry(x, 0)
+    encoder.cx(0, 1)
+    ansatz.rx(t, 0)
+    qnn = QNNCircuit.compose(encoder, ansatz, [SparsePauliOp("ZZ")])
+    assert qnn.repeated(3).circuit.count_ops() == {"ry": 1, "cx": 1, "rx": 3}
+    assert qnn.repeated(1).repeated(2).circuit == qnn.repeated(2).circuit
+    assert pickle.loads(pickle.dumps(qnn)).repeated(2).circuit.count_ops() == {"ry": 1, "cx": 1, "rx": 2}
+
+
+def test_a_bare_circuit_is_split_after_its_last_input():
+    circuit, x, t = small_circuit()
+    deep = QNNCircuit(circuit, [x], [t], [SparsePauliOp("ZI")]).repeated(3)
+    assert [instruction.operation.name for instruction in deep.circuit.data] == ["ry", *(["cx", "rx"] * 3)]
+
+
+def test_a_circuit_that_does_not_split_and_a_wrong_number_of_layers_are_refused():
+    x, t = Parameter("x"), Parameter("t")
+    circuit = QuantumCircuit(1)
+    circuit.rx(t, 0)
+    circuit.ry(x, 0)
+    mixed = QuantumCircuit(1)
+    mixed.rx(x + t, 0)
+    for bad in (circuit, mixed):
+        with pytest.raises(ValueError, match=r"weights in its instruction 0 \(rx\), before its last input in"):
+            QNNCircuit(bad, [x], [t], [SparsePauliOp("Z")]).repeated(2)
+    for layers in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=f"layers must be an integer, at least 1; it is {layers}"):
+            small_qnn().repeated(layers)

@@ -273,7 +273,7 @@ def test_on_a_gpu_value_and_gradient_are_those_of_the_cpu() -> None:
     ("options", "message"),
     [
         ({"mode": "implict"}, "Unknown mode: 'implict'. Did you mean 'implicit'"),
-        ({"mode": "coherent"}, "Unknown mode"),
+        ({"mode": "unrolled"}, "Unknown mode"),
         ({"on_failure": "warm"}, "Did you mean 'warn'"),
         ({"layers": 0}, "layers must be an integer, at least 1; it is 0"),
         ({"warmup_steps": -1}, "warmup_steps must be an integer, at least 0; it is -1"),
@@ -374,3 +374,21 @@ def test_inference_mode_finds_the_same_fixed_points_as_no_grad() -> None:
     assert solution.iterations.tolist() == expected.iterations.tolist()
     torch.testing.assert_close(solution.value, expected.value)
     equilibrium(x).value.sum().backward()
+
+
+def test_coherent_mode_evaluates_its_layer_once() -> None:
+    problem = case("quantum")
+    calls = []
+
+    def layer(w: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        calls.append(w)
+        return problem.layer.readout(x)
+
+    with torch.no_grad():
+        solution = Equilibrium(layer, state_size=3, mode="coherent")(problem.x)
+    assert len(calls) == 1
+    assert not calls[0].any()
+    assert (solution.mode, solution.solver) == ("coherent", "none")
+    assert solution.evaluations.tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="applies its layer once, but layers=2"):
+        Equilibrium(layer, state_size=3, mode="coherent", layers=2)

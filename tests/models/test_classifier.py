@@ -178,7 +178,8 @@ def test_another_exact_backend_gives_the_same_logits_from_copied_weights(images:
         ({"penalty": {"kind": "reduce"}}, ["model.penalty", "'reduced'"]),
         ({"penalty": {"kind": "full", "weight": -1}}, ["model.penalty.weight", "-1"]),
         ({"mode": "direct", "warmup_steps": 3}, ["warmup_steps"]),
-        ({"layers": 3}, ["layers is for mode direct"]),
+        ({"mode": "coherent", "warmup_steps": 3}, ["warmup_steps", "in mode coherent"]),
+        ({"layers": 3}, ["layers is for mode direct or coherent"]),
         ({"dropout": 1.0}, ["model.dropout", "1.0"]),
     ],
 )
@@ -209,3 +210,53 @@ def test_a_saved_model_says_which_solver_ran(kind: str, solver: str, tmp_path: P
     assert written["kind"] == solver
     assert written["tolerance"] == chosen.default_solver().tolerance
     assert QDEQClassifier.load(tmp_path).equilibrium.solver == chosen.default_solver()
+
+
+def test_one_coherent_layer_is_one_direct_layer(images: torch.Tensor) -> None:
+    coherent, direct = (classifier({"mode": mode, "layers": 1}).eval() for mode in ("coherent", "direct"))
+    torch.testing.assert_close(coherent(images), direct(images), rtol=0, atol=1e-12)
+    solution = coherent.solve(images).solution
+    assert solution.mode == "coherent"
+    assert solution.evaluations.tolist() == [1] * 5
+    assert solution.circuits == 5
+    assert not solution.converged.any()
+
+
+def test_coherent_layers_deepen_the_circuit_and_are_differentiated(images: torch.Tensor) -> None:
+    model = classifier({"mode": "coherent", "layers": 3, "trainable": "random_layer"}).eval()
+    output = model.solve(images)
+    deep = model.circuit.repeated(3)
+    state = output.solution.value.detach().numpy()
+    for row in range(len(images)):
+        features = model.features(images)[row].numpy()
+        values = dict(zip(deep.input_parameters, deep.input_values(features), strict=True))
+        values |= dict(zip(deep.weight_parameters, model.weight.detach().numpy(), strict=True))
+        qiskit = Statevector(deep.circuit.assign_parameters(values))
+        expected = [qiskit.expectation_value(observable).real for observable in deep.observables]
+        np.testing.assert_allclose(state[row], expected, atol=1e-10)
+    output.logits.square().sum().backward()
+    gradient = model.weight.grad
+    assert gradient is not None
+    for index in (0, 7, 20):
+        sums = []
+        for step in (1e-5, -1e-5):
+            moved = copy.deepcopy(model)
+            with torch.no_grad():
+                moved.weight[index] += step
+                sums.append(float(moved(images).square().sum()))
+        assert float(gradient[index]) == pytest.approx((sums[0] - sums[1]) / 2e-5, abs=1e-6)
+    fixed = [i for name, part in model.circuit.weight_groups.items() if name != "random_layer" for i in part]
+    assert fixed
+    assert not gradient[fixed].any()
+
+
+def test_a_coherent_model_is_saved_loaded_and_moved_with_its_depth(images: torch.Tensor, tmp_path: Path) -> None:
+    model = classifier({"mode": "coherent", "layers": 2}).eval()
+    model.save(tmp_path)
+    loaded = QDEQClassifier.load(tmp_path)
+    torch.testing.assert_close(loaded(images), model(images), rtol=0, atol=1e-12)
+    other = model.on_backend(backend(engine="aer"))
+    torch.testing.assert_close(other(images), model(images), rtol=0, atol=1e-8)
+    shallow = classifier({"mode": "coherent", "layers": 1}).eval()
+    shallow.load_tensors(model.tensors())
+    assert (shallow(images) - model(images)).abs().max() > 1e-3

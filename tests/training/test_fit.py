@@ -263,6 +263,20 @@ def test_direct_mode_reports_no_residual_instead_of_a_wrong_one(tiny_file: Path,
     assert run.report.is_file()
 
 
+def test_coherent_mode_trains_one_deep_circuit_and_reports_its_depth(tiny_file: Path, tmp_path: Path) -> None:
+    run = fit(TrainingRecipe.load(tiny_file, ["model.mode=coherent", "model.layers=3"]), out=tmp_path / "run")
+    result = run.result()
+    assert result["median_residual"] is None
+    assert result["mean_iterations"] == 1
+    losses = [float(row["train_loss"]) for row in untimed_history(run)]
+    assert losses[-1] < losses[0]
+    page = run.report.read_text()
+    assert "repetitions of the ansatz in one circuit" in page
+    recipe = run.recipe()
+    deep = recipe.circuit.build().repeated(3).resources()
+    assert f"depth {deep.depth}, {deep.two_qubit_gates} two-qubit gates" in page
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_leaves_nothing(
     tiny: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,7 +100,7 @@ def test_the_shipped_recipes_leave_the_solver_to_the_backend(name: str) -> None:
     [
         ("backend.kind=exat", "did you mean 'exact'"),
         ("model.trainable=blok", "did you mean 'block'"),
-        ("model.layers=3", "layers is for mode direct"),
+        ("model.layers=3", "layers is for mode direct or coherent"),
         ("circuit.num_qubits=5", "5 qubits hold 2 to 32 amplitudes"),
         ("circuit.encoder.kind=angle", "circuit.encoder.num_amplitudes: unknown key"),
         ("model.solver=newton", "expected a mapping, such as {kind: newton}"),

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qdeq_qiskit import recipes
+from qdeq_qiskit.equilibrium import SampledSolver
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.evaluation import Evaluation
@@ -46,7 +47,7 @@ def write_report(directory: RunDirectory, splits: ImageSplits) -> Path:
     test = Evaluation.load(directory.test)
     if not np.array_equal(test.labels, splits.test.labels):
         raise RunError(f"{directory.test}: holds other test samples than the data set has")
-    qnn = recipe.circuit.build()
+    qnn = recipe.model.circuit(recipe.circuit.build())
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -90,7 +91,10 @@ def _figures(
     yield "predictions", figures.predictions(splits.test.pixels, test.labels, test.probabilities, splits.class_names)
     yield "confusion", figures.confusion_matrix(test.labels, test.predicted, splits.class_names)
     if test.trace.size:
-        yield "convergence", figures.convergence(test.trace, tolerance=_solver(recipe).tolerance)
+        solver = _solver(recipe)
+        # The statistical solver stops by the noise of each sample, which is no one line.
+        tolerance = None if isinstance(solver, SampledSolver) else solver.tolerance
+        yield "convergence", figures.convergence(test.trace, tolerance=tolerance)
         yield "iterations", figures.iteration_histogram(test.iterations)
     if test.radius.size:
         yield "radius", figures.spectral_radius(test.radius)

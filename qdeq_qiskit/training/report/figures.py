@@ -49,7 +49,7 @@ def learning_curves(
 
 
 @styled
-def convergence(trace: np.ndarray, *, tolerance: float) -> Figure:
+def convergence(trace: np.ndarray, *, tolerance: float | None) -> Figure:
     """Relative residual against evaluations of f: median, the middle 80%, and the worst sample."""
     figure = Figure(figsize=(5.1, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -59,7 +59,8 @@ def convergence(trace: np.ndarray, *, tolerance: float) -> Figure:
     axes.fill_between(evaluations, low, high, color=PALE, alpha=0.6, linewidth=0, label="middle 80 %")
     axes.plot(evaluations, median, color=MAIN, marker="o", markersize=4, label="median")
     axes.plot(evaluations, shown.max(axis=1), color=ACCENT, linewidth=1, linestyle=":", label="worst")
-    axes.axhline(tolerance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="tolerance")
+    if tolerance is not None:
+        axes.axhline(tolerance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="tolerance")
     axes.set_yscale("log")
     axes.set_ylim(top=5 * max(1.0, float(high.max())))  # a single stray sample may go a million times higher
     axes.set(
