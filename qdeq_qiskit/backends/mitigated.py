@@ -27,7 +27,7 @@ from qdeq_qiskit.noise.mitigation import (
     MitigationRecipe,
     ZeroNoiseExtrapolation,
     inverted_assignment,
-    readout_contrast,
+    readout_lines,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def check_mitigation(
     if recipe.dynamical_decoupling is not None:
         _check_decoupling(compiled, noise, recipe.dynamical_decoupling)
     if recipe.readout != "none":
-        readout_contrast(compiled.observables, noise)
+        readout_lines(compiled.observables, noise)
 
 
 def check_shots(recipe: MitigationRecipe, shots: int | None) -> None:
@@ -174,7 +174,7 @@ class MitigatedMachine(Machine):
         self.rows_run = self.shots_run = self.circuits_run = self.jobs_run = 0
         self._compiled, self._recipe = compiled, recipe
         self._observables = [[observable] for observable in observables]
-        self._contrast = readout_contrast(observables, noise) if recipe.readout == "trex" else None
+        self._lines = readout_lines(observables, noise) if recipe.readout == "trex" else None
         self._simulator = _simulator(compiled, noise, recipe)
         self._seeds = None if seed is None else np.random.SeedSequence(seed)
 
@@ -207,8 +207,8 @@ class MitigatedMachine(Machine):
             errors = spread**2 * unbiased
             variances = _extrapolated_variance(self._recipe.zne, data.evs, data.evs_noise_factors, errors)
         variances = np.atleast_2d(variances).T
-        if self._contrast is not None:
-            variances = variances + _calibration_variance(self._contrast, values, cost.calibration_shots)
+        if self._lines is not None:
+            variances = variances + _calibration_variance(self._lines, values, cost)
         self.rows_run += len(rows)
         self.circuits_run += cost.circuits(len(rows))
         self.shots_run += cost.total_shots(len(rows))
@@ -310,15 +310,24 @@ def _extrapolated_variance(
     return np.asarray((weights**2 * variances).sum(axis=-1))
 
 
-def _calibration_variance(contrast: list[list[tuple[float, float]]], values: np.ndarray, shots: int) -> np.ndarray:
-    """What the calibration's own shots add, (N, K).
+def _calibration_variance(
+    observables: list[list[tuple[float, list[tuple[float, float]]]]], values: np.ndarray, cost: MitigationCost
+) -> np.ndarray:
+    r"""What the calibration's own shots add, (N, K).
 
-    A term is divided by a measured contrast c of variance (1 − c²)/shots. An observable of one term has its value to
-    the first order; for sums, whose terms are not known one by one, each is taken as ±1, an upper bound.
+    Runtime multiplies a term by :math:`\exp(2 p_w)` for each of its wires, with the rate of flips p_w that R random
+    circuits of S shots show. A wire that is flipped at random reads a + b or a − b on average, so that
+    :math:`4\,\mathrm{var}\,p_w = [b^2 + (1 - a^2 - b^2)/S]/R`. An observable of one term has its value to the
+    first order; for sums, whose terms are not known one by one, each is taken as ±1, an upper bound.
     """
     result = np.zeros_like(values)
-    for k, terms in enumerate(contrast):
-        share = sum(weight * (1 - c**2) / (c**2 * shots) for weight, c in terms)
-        alone = len(terms) == 1 and terms[0][0] > 0
-        result[:, k] = share * (values[:, k] ** 2 / terms[0][0] if alone else 1.0)
+    for k, terms in enumerate(observables):
+        relative = [
+            sum(b**2 + (1 - a**2 - b**2) / cost.shots_per_circuit for a, b in lines) / cost.randomizations
+            for _, lines in terms
+        ]
+        if len(terms) == 1:
+            result[:, k] = values[:, k] ** 2 * relative[0]
+        else:
+            result[:, k] = sum(size**2 * share for (size, _), share in zip(terms, relative, strict=True))
     return result

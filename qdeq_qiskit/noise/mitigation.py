@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, final
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from qiskit.quantum_info import SparsePauliOp
 
@@ -287,11 +286,17 @@ def _parsed(names: str) -> dict[str, Any]:
     return options
 
 
-def readout_contrast(observables: Sequence[SparsePauliOp], noise: CircuitNoise) -> list[list[tuple[float, float]]]:
-    """For each observable, (|coefficient|², Π a over its wires) of every term but the identity."""
+def readout_lines(
+    observables: Sequence[SparsePauliOp], noise: CircuitNoise
+) -> list[list[tuple[float, list[tuple[float, float]]]]]:
+    """For each observable (|coefficient|, (a, b) of its wires) of every term but the identity.
+
+    Raises:
+        ValueError: a wire's readout cannot be mitigated; see `readout_line`.
+    """
     return [
         [
-            (abs(coefficient) ** 2, float(np.prod([readout_line(noise, wire)[0] for wire in wires])))
+            (abs(coefficient), [readout_line(noise, wire) for wire in wires])
             for _, wires, coefficient in observable.to_sparse_list()
             if wires
         ]

@@ -142,6 +142,9 @@ def test_a_compiled_circuit_is_one_for_its_target(name, place):
     for gate, qubits in compiled.gates():
         on_processor = tuple(compiled.physical[q] for q in qubits)
         assert repr(compiled.target[gate][qubits]) == repr(whole[gate][on_processor])
+    if whole.qubit_properties is not None:
+        kept = [(properties.t1, properties.t2) for properties in compiled.target.qubit_properties]
+        assert kept == [(whole.qubit_properties[q].t1, whole.qubit_properties[q].t2) for q in compiled.physical]
     assert all(type(p).__name__ == "ParameterVectorElement" for p in compiled.circuit.parameters)
     for instruction in compiled.circuit.data:
         for value in instruction.operation.params:

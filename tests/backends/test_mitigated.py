@@ -5,9 +5,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from mitigated_circuits import (
+    CX,
+    DEPOLARIZING,
+    READOUT,
+    ROW,
+    build,
+    ideal,
+    machine,
+    qnn,
+    repeated,
+    slot_angles,
+)
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
-from qiskit.quantum_info import DensityMatrix, SparsePauliOp, Statevector
+from qiskit.quantum_info import DensityMatrix, SparsePauliOp
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
@@ -18,53 +30,6 @@ from qdeq_qiskit.backends.kinds import BACKENDS
 from qdeq_qiskit.backends.mitigated import MitigatedMachine, check_mitigation, mitigated_machine, readout_corrected
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.noise import MitigationRecipe, NoiseRecipe
-
-CX = ["rz", "sx", "x", "cx"]
-ROW = torch.tensor([[0.7, -0.4, 0.5, 0.9, 0.3]], dtype=torch.float64)
-OBSERVABLES = [
-    SparsePauliOp("ZI"),
-    SparsePauliOp("ZZ"),
-    SparsePauliOp("IX"),
-    SparsePauliOp(["XX", "IZ"], [0.5, 0.5]),
-]
-DEPOLARIZING = {"kind": "depolarizing", "one_qubit": 0.0005, "two_qubit": 0.04}
-READOUT = {"kind": "readout", "error": [0.02, 0.08]}
-
-
-def qnn(observables=OBSERVABLES, coupling="cx"):
-    x, w = ParameterVector("x", 2), ParameterVector("w", 3)
-    circuit = QuantumCircuit(2)
-    circuit.ry(x[0], 0)
-    circuit.ry(x[1], 1)
-    circuit.cx(0, 1)
-    circuit.ry(w[0], 0)
-    circuit.rx(w[1], 1)
-    if coupling == "rzz":
-        circuit.rzz(w[1], 0, 1)
-    elif coupling == "cx":
-        circuit.cx(0, 1)
-    circuit.rz(w[2], 0)
-    circuit.ry(w[2], 1)
-    return QNNCircuit(circuit, x, w, observables)
-
-
-def ideal(network, row=ROW[0]):
-    values = dict(zip([*network.input_parameters, *network.weight_parameters], row.tolist(), strict=True))
-    state = Statevector(network.circuit.assign_parameters(values))
-    return np.array([state.expectation_value(observable).real for observable in network.observables])
-
-
-def build(*sources, observables=OBSERVABLES, basis_gates=CX):
-    compiled = compile_circuit(qnn(observables), basis_gates=basis_gates)
-    return compiled, NoiseRecipe.model_validate({"sources": sources}).build(compiled)
-
-
-def machine(compiled, noise, recipe, shots=2048, seed=0):
-    return mitigated_machine(compiled, noise, MitigationRecipe.model_validate(recipe), shots=shots, seed=seed)
-
-
-def slot_angles(compiled, rows=ROW):
-    return compiled.source.angle_map.compile()(rows)
 
 
 @pytest.fixture
@@ -104,15 +69,6 @@ def test_the_cost_is_what_ran(names, ran):
         == more.total_shots(1)
         == tested.shots_run - cost.total_shots(3)
     )
-
-
-def repeated(compiled, noise, recipe, *, shots, times, jobs=1):
-    """Values and said variances, (times, K): rows of one job are independent but for a calibration that they share."""
-    tested = machine(compiled, noise, recipe, shots=shots)
-    measured = [tested.run(slot_angles(compiled, ROW.repeat(times // jobs, 1))) for _ in range(jobs)]
-    values = torch.cat([m.values for m in measured]).numpy()
-    variances = torch.cat([torch.diagonal(m.covariance, dim1=1, dim2=2) for m in measured]).numpy()
-    return values, variances
 
 
 @pytest.mark.parametrize("names", ["matrix", "trex"])
@@ -194,26 +150,6 @@ def test_twirling_turns_a_coherent_error_into_a_random_one():
     assert (np.abs(exact(noise) - exact(noise.twirled())) > 8 * error).any()
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        "trex",
-        "twirling",
-        "matrix+zne",
-        {"zne": {"extrapolator": "exponential"}},
-        {"zne": {"extrapolator": "polynomial_degree_2"}},
-    ],
-)
-def test_the_covariance_is_that_of_repeated_measurements(recipe):
-    compiled, noise = build(DEPOLARIZING, READOUT)
-    values, variances = repeated(compiled, noise, recipe, shots=1024, times=64, jobs=16 if recipe == "trex" else 1)
-    # The variance of 64 values is known to 18%, four observables together to about 9%.
-    ratio = values.var(axis=0, ddof=1) / variances.mean(axis=0)
-    assert 0.7 < ratio.mean() < 1.35
-    assert (ratio > 0.4).all()
-    assert (ratio < 2).all()
-
-
 def test_one_seed_repeats_a_machine_and_runs_of_one_machine_differ():
     compiled, noise = build(DEPOLARIZING, READOUT)
     first, second, other = (machine(compiled, noise, "trex+zne+twirling", shots=128, seed=s) for s in (3, 3, 4))
@@ -221,16 +157,6 @@ def test_one_seed_repeats_a_machine_and_runs_of_one_machine_differ():
     assert torch.equal(values, second.run(slot_angles(compiled)).values)
     assert not torch.equal(values, first.run(slot_angles(compiled)).values)
     assert not torch.equal(values, other.run(slot_angles(compiled)).values)
-
-
-def test_shots_at_different_noise_factors_are_independent():
-    """Runtime alone gives every circuit of a job the same random numbers, and values at all factors move together."""
-    compiled, noise = build(READOUT)
-    values, _ = repeated(compiled, noise, {"zne": {"noise_factors": [1, 3]}}, shots=1024, times=64)
-    # Without noise in the gates all factors have one mean; the line through independent values has this variance.
-    single = (1 - values.mean(axis=0)[:3] ** 2) / 1024
-    ratio = values.var(axis=0, ddof=1)[:3] / (single * (1.5**2 + 0.5**2))
-    assert 0.7 < ratio.mean() < 1.35
 
 
 def test_rows_that_are_not_finite_are_nan_and_do_not_run():
