@@ -208,9 +208,10 @@ def study(
     if finished.missing:
         listed = "; ".join(f"{title}: {reason}" for title, reason in finished.missing[:5])
         more = f"; and {len(finished.missing) - 5} more" if len(finished.missing) > 5 else ""
+        count = len(finished.missing)
         _complain(
-            f"{len(finished.missing)} tasks failed: {listed}{more}; "
-            f"`qdeq study --resume {finished.directory.path}` tries them again"
+            f"{count} task{'s' * (count > 1)} failed: {listed}{more}; `qdeq study --resume {finished.directory.path}` "
+            f"tries {'them' if count > 1 else 'it'} again"
         )
         raise typer.Exit(FAILED)
 
@@ -283,7 +284,7 @@ def _summary(result: dict[str, Any]) -> Table:
         row("solver iterations per image", f"{result['mean_iterations']:.1f}")
     else:
         row("median relative residual", "–")
-        row("layers", f"{result['mean_iterations']:.0f}")
+        row("evaluations of the circuit", f"{result['mean_iterations']:.0f}")
     row("training steps", f"{result['steps']:,} of {result['ms_per_step']:.2f} ms")
     row("whole training", f"{result['seconds']:.1f} s, with validation and checkpoints")
     row("best epoch", f"{result['best_epoch']} of {result['epochs']}")

@@ -51,9 +51,10 @@ def _local(workers: int | None) -> Iterator[Client]:
             n_workers=workers or available_cpus(),
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
             memory_limit=0,
+            preload="qdeq_qiskit.studies.worker_preload",
         )
     except (RuntimeError, OSError) as error:
         raise ClusterError(

@@ -26,17 +26,20 @@ from qdeq_qiskit.training.fit import fit, resume, setting_up
 
 
 def train(model: TrainedModel, directory: StudyDirectory, data_dir: Path | None) -> None:
-    """Train a model into its run directory, from where an earlier attempt was interrupted if there was one."""
+    """Train a model into its run directory, from where an earlier attempt was interrupted if there was one.
+
+    There is no report of it; `qdeq report` writes one.
+    """
     if is_trained(model, directory):
         return
     torch.set_num_threads(1)
     started = time.perf_counter()
     run = directory.path / model.run
     if (run / "recipe.yaml").is_file():
-        resume(run, data_dir=data_dir)
+        resume(run, data_dir=data_dir, report=False)
     else:
         shutil.rmtree(run, ignore_errors=True)  # what is left of an attempt that had hardly begun
-        fit(model.recipe, name=run.name, out=run, data_dir=data_dir)
+        fit(model.recipe, name=run.name, out=run, data_dir=data_dir, report=False)
     directory.log(f"train-{model.run.name}", time.perf_counter() - started)
 
 

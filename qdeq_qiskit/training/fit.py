@@ -53,6 +53,7 @@ def fit(
     out: Path | None = None,
     data_dir: Path | None = None,
     console: Console | None = None,
+    report: bool = True,
 ) -> RunDirectory:
     """Train from the beginning.
 
@@ -65,6 +66,7 @@ def fit(
         out: a new or empty directory; None for the first free `runs/<name>-<number>`.
         data_dir: folder of the data set's files; see `idx.read_split`.
         console: where progress is shown; None for nowhere.
+        report: whether the report is written, too; `rewrite_report` does it at any time.
 
     Returns:
         The run's directory, with its result and report.
@@ -85,7 +87,7 @@ def fit(
             if not any(directory.checkpoints.glob("*.ckpt")):
                 directory.discard()
             raise
-        _conclude(prepared, directory, trained)
+        _conclude(prepared, directory, trained, report=report)
     return directory
 
 
@@ -95,6 +97,7 @@ def resume(
     recipe: TrainingRecipe | None = None,
     data_dir: Path | None = None,
     console: Console | None = None,
+    report: bool = True,
 ) -> RunDirectory:
     """Continue an interrupted run from its newest readable checkpoint; it ends as if it had not been interrupted.
 
@@ -103,6 +106,7 @@ def resume(
         recipe: the run's recipe once more, perhaps with more `optimisation.epochs`; None for the recorded one.
         data_dir: as for `fit`; None for where the run was begun with.
         console: as for `fit`.
+        report: as for `fit`.
 
     Raises:
         RunError: no run there, it is finished, its checkpoints are damaged, of another model or gone, or `recipe` or
@@ -140,7 +144,7 @@ def resume(
         directory.reopen(recipe)
         with _telling_how_to_continue(directory):
             trained = _train(prepared, directory, console, checkpoint=checkpoint)
-        _conclude(prepared, directory, trained)
+        _conclude(prepared, directory, trained, report=report)
     return directory
 
 
@@ -280,12 +284,14 @@ def _run_lightning(
     prepared.classifier.to(device)  # Lightning leaves a model that was on a GPU on the CPU
 
 
-def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained) -> None:
-    """Test the best epoch once, write the result, then the report."""
+def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained, *, report: bool) -> None:
+    """Test the best epoch once, write the result, then the report if it is wanted."""
     from qdeq_qiskit.training.report import write_report
 
     with _telling_how_to_continue(directory):
         _write_result(prepared, directory, trained)
+    if not report:
+        return
     try:
         write_report(directory, prepared.splits)
     except KeyboardInterrupt:

@@ -40,9 +40,11 @@ def write_report(plan: Plan, directory: StudyDirectory, table: pd.DataFrame, mis
     pictures = {}
     for name, draw in figures_of(sweep, Looks.of(table), class_names):
         figure = draw()
-        pictures[name] = _embedded(figure)
-        for suffix in ("png", "svg"):
-            write_atomically(directory.figures / f"{name}.{suffix}", _drawn(figure, suffix))
+        picture = _drawn(figure, "png")
+        figure.set_layout_engine("none")  # it stays where it was put; working it out again takes a second
+        pictures[name] = _embedded(picture, figure)
+        write_atomically(directory.figures / f"{name}.png", picture)
+        write_atomically(directory.figures / f"{name}.svg", _drawn(figure, "svg"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -160,8 +162,8 @@ class _Picture:
     width: int
 
 
-def _embedded(figure: Figure) -> _Picture:
-    source = "data:image/png;base64," + base64.b64encode(_drawn(figure, "png")).decode()
+def _embedded(picture: bytes, figure: Figure) -> _Picture:
+    source = "data:image/png;base64," + base64.b64encode(picture).decode()
     return _Picture(source, round(96 * figure.get_figwidth()))
 
 

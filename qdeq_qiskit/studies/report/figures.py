@@ -136,7 +136,7 @@ def class_damage(sweep: Sweep, looks: Looks, class_names: Sequence[str]) -> Figu
             cbar_kws={"label": "change of accuracy", "format": PercentFormatter(1, decimals=0)},
             xticklabels=_texts(sweep, places),
             yticklabels=[*class_names],
-            annot=damage[model] * 100 if len(places) <= 12 else False,
+            annot=np.round(damage[model] * 100) + 0.0 if len(places) <= 12 else False,  # no −0
             fmt=".0f",
             annot_kws={"fontsize": 7},
             linewidths=0.6,
@@ -194,16 +194,26 @@ def cost(sweep: Sweep, looks: Looks) -> Figure:
         _control(axes, Panel("", here))
         axes.set_title(_at(sweep, texts[place]))
         axes.set_xlabel("evaluations × two-qubit depth")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
-        low, high = points["mean_depth"].min(), points["mean_depth"].max()
-        steps = np.unique(np.round(np.geomspace(low, high, 4)).astype(int)) if high > low else [int(low)]
-        axes.set_xticks(steps)
+        _depth_axis(axes, points["mean_depth"])
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     grid[0].set_ylabel("accuracy")
     _legend(figure, grid)
     return figure
+
+
+def _depth_axis(axes: Axes, depths: pd.Series) -> None:
+    """Logarithmic with ticks at round numbers where depths differ by much."""
+    low, high = float(depths.min()), float(depths.max())
+    if high < 3 * low:
+        axes.margins(x=0.15)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
+        return
+    axes.set_xscale("log")
+    axes.margins(x=0.08)
+    ticks = [step * 10**power for power in range(7) for step in (1, 2, 5)]
+    axes.set_xticks([tick for tick in ticks if 0.9 * low <= tick <= 1.1 * high])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 @dataclass(frozen=True)
@@ -259,6 +269,8 @@ def _draw(axes: Axes, sweep: Sweep, panel: Panel, value: str, looks: Looks, *, i
     points = spread(panel.rows, value, interval=interval)
     for position, model in enumerate(models):
         line = points[points["model"] == model].sort_values("x")
+        if line.empty:
+            continue
         colour, marker = looks.colour[model], looks.marker[model]
         if sweep.named:
             shift = (position - (len(models) - 1) / 2) * min(0.22, 0.7 / len(models))

@@ -81,7 +81,7 @@ def _by_scale(table: pd.DataFrame, noisy: pd.DataFrame) -> Sweep:
         parts.append((values, both.assign(x=place)))
     places = np.concatenate([part["x"].to_numpy() for _, part in parts])
     positive = places[places > 0]
-    label = "two-qubit gate error, average infidelity (%)" if measured else "noise scale λ"
+    label = "two-qubit gate error (%)" if measured else "noise scale λ"
     wide = len(positive) > 0 and positive.max() / positive.min() > 200 and not (places == 0).any()
     return Sweep("scale", label, wide, (), False, *_panels(parts))
 
