@@ -30,11 +30,23 @@ class AmplitudeAngles(nn.Module):
         for level in range(self.num_wires):
             self.register_buffer(f"_walsh{level}", torch.as_tensor(gray_walsh_matrix(level)), persistent=False)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Angles, (..., 2^m − 1), of real vectors, (..., d)."""
-        v = nn.functional.pad(features, (0, self._padding)) * self.get_buffer("_signs").to(features)
+    def forward(self, features: Tensor, near: Tensor | None = None) -> Tensor:
+        """Angles, (..., 2^m − 1), of real vectors, (..., d).
+
+        Args:
+            features: the vectors.
+            near: vectors of the same shape, near whose leaf angles, up to 2π, those of the features are taken; None
+                for angles in (−2π, 2π]. Leaf angles that differ by 4π prepare the same state; with noise they do not,
+                and the state jumps where they do.
+        """
+        v = self._signed(features)
         even, odd = v[..., 0::2], v[..., 1::2]
-        levels = [_split_angle(odd, even)]
+        leaves = _split_angle(odd, even)
+        if near is not None:
+            start = self._signed(near.detach())
+            start = _split_angle(start[..., 1::2], start[..., 0::2])
+            leaves = leaves - 4 * torch.pi * ((leaves - start) / (4 * torch.pi)).round()
+        levels = [leaves]
         while even.shape[-1] > 1:
             norms = _norm(even, odd)
             even, odd = norms[..., 0::2], norms[..., 1::2]
@@ -43,14 +55,22 @@ class AmplitudeAngles(nn.Module):
         walsh = (self.get_buffer(f"_walsh{level}").to(features) for level in range(self.num_wires))
         return torch.cat([angles @ matrix.T for angles, matrix in zip(levels, walsh, strict=True)], dim=-1)
 
+    def _signed(self, vectors: Tensor) -> Tensor:
+        return nn.functional.pad(vectors, (0, self._padding)) * self.get_buffer("_signs").to(vectors)
 
-def tree_angles(v: Tensor) -> Tensor:
+
+def tree_angles(v: Tensor, near: Tensor) -> Tensor:
     """Halves of the tree's angles, level by level, (2^m − 1, B), of vectors with their signs, (2^m, B).
 
     Not to be differentiated: `tree_angles_and_tangents` knows what to do where blocks are zero.
+
+    Args:
+        v: the vectors.
+        near: vectors near whose leaf angles, up to π, those of v are taken, (2^m, B): see `AmplitudeAngles`.
     """
     even, odd = v[0::2] + 0.0, v[1::2] + 0.0  # atan2(0, −0) is π, where a dead branch should have angle 0
-    levels = [torch.atan2(odd, even)]
+    leaves, start = torch.atan2(odd, even), torch.atan2(near[1::2] + 0.0, near[0::2] + 0.0)
+    levels = [leaves - 2 * torch.pi * ((leaves - start) / (2 * torch.pi)).round()]
     while len(even) > 1:
         norms = torch.hypot(even, odd)
         even, odd = norms[0::2], norms[1::2]

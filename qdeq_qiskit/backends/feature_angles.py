@@ -50,11 +50,16 @@ class FeatureAngles:
         self._amplitudes = None if num_amplitudes is None else AmplitudeAngles(num_amplitudes)
         self._tree = None if num_amplitudes is None or affine is None else _Tree(num_amplitudes, *affine)
 
-    def __call__(self, v: Tensor) -> Tensor:
-        """φ, (B, G), of features, (B, d); differentiable."""
+    def __call__(self, v: Tensor, near: Tensor | None = None) -> Tensor:
+        """φ, (B, G), of features, (B, d); differentiable.
+
+        Args:
+            v: the features.
+            near: features near whose angles those of amplitudes are taken, see `AmplitudeAngles`; None for v itself.
+        """
         if self._tree is not None and not (torch.is_grad_enabled() and v.requires_grad):
-            return self._tree.angles(v).T
-        values = v if self._amplitudes is None else self._amplitudes.to(v.device)(v)
+            return self._tree.angles(v, v if near is None else near).T
+        values = v if self._amplitudes is None else self._amplitudes.to(v.device)(v, near)
         values = nn.functional.pad(values, (0, self._unused)) if self._unused else values
         for stage in self._stages:
             values = stage(values)
@@ -82,10 +87,10 @@ class _Tree:
         self._matrix = torch.as_tensor(slopes) @ gates_of_tree(wires)
         self._offset = torch.as_tensor(offset).unsqueeze(1)
 
-    def angles(self, v: Tensor) -> Tensor:
+    def angles(self, v: Tensor, near: Tensor) -> Tensor:
         """(G, B)."""
         self._move(v)
-        return torch.addmm(self._offset, self._matrix, tree_angles(self._signed(v.T)))
+        return torch.addmm(self._offset, self._matrix, tree_angles(self._signed(v.T), self._signed(near.T)))
 
     def along(self, v: Tensor, directions: Tensor) -> Tensor:
         """(G, m, B)."""

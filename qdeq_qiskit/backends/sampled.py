@@ -25,8 +25,9 @@ from qdeq_qiskit.backends.machine import Machine
 from qdeq_qiskit.backends.maps.measured import MeasuredMap
 from qdeq_qiskit.backends.measurement import Measurement
 from qdeq_qiskit.backends.program import GateProgram, program_of
+from qdeq_qiskit.backends.spsa import SPSA, WeightGradient, chosen
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost, MeasuredJacobian, SampledSolver, Solver
+from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost, MeasuredJacobian
 
 
 class SampledLayer(nn.Module, Bindable):
@@ -39,6 +40,8 @@ class SampledLayer(nn.Module, Bindable):
         machine: runs that circuit; its rows of angles are those of the slots of `program_of` this circuit, the
             inputs before the weights.
         noisy_encoder: whether gates of the encoder err, which decides the rule for amplitude-encoded features.
+        weight_gradient: how gradients of the weights are measured: "parameter_shift", the exact rule for every gate, or
+            "spsa", two circuits a sample; `SPSA(...)` for other options than its defaults.
         weight: the weights, (P,), to share with another layer; if None they start uniform in (−π, π), drawn from
             torch's generator.
 
@@ -53,6 +56,7 @@ class SampledLayer(nn.Module, Bindable):
         machine: Machine,
         *,
         noisy_encoder: bool = False,
+        weight_gradient: WeightGradient = "parameter_shift",
         weight: nn.Parameter | None = None,
     ) -> None:
         super().__init__()
@@ -65,8 +69,10 @@ class SampledLayer(nn.Module, Bindable):
         self.machine = machine
         program = program_of(qnn.circuit, [*qnn.input_parameters, *qnn.weight_parameters])
         self._angle_map = program.angle_map.compile()
-        self._inputs = nn.Identity() if qnn.num_amplitudes is None else AmplitudeAngles(qnn.num_amplitudes)
+        self._amplitudes = None if qnn.num_amplitudes is None else AmplitudeAngles(qnn.num_amplitudes)
         self._quadratic = qnn.num_amplitudes is not None and not noisy_encoder
+        self._spsa = chosen(weight_gradient)
+        self._signs = torch.Generator().manual_seed(self._spsa.seed if self._spsa else 0)
         self._input_slots = _slots_with(program, qnn.input_parameters)
         self._weight_slots = _slots_with(program, qnn.weight_parameters)
 
@@ -107,42 +113,66 @@ class SampledLayer(nn.Module, Bindable):
         rows = 2 * num_directions if self._quadratic else sum(len(rules[slot]) for slot in self._input_slots)
         return MapCost(circuits, rows * circuits, self.machine.shots or 0)
 
-    def value(self, v: Tensor, weight: Tensor, measured: Tensor | None = None) -> Tensor:
+    @property
+    def circuits_per_weight_gradient(self) -> int:
+        """Circuits for the gradient of the weights at one sample."""
+        if self._spsa is not None:
+            return 2 * self._spsa.repetitions * self.machine.circuits_per_row
+        return sum(len(self.machine.rules[slot]) for slot in self._weight_slots) * self.machine.circuits_per_row
+
+    def value(self, v: Tensor, weight: Tensor, measured: Tensor | None = None, *, near: Tensor | None = None) -> Tensor:
         """q(v; θ), (B, K); differentiable once.
 
         Args:
             v: (B, d).
             weight: θ, (P,).
             measured: q as it was measured there already, (B, K), to be given a gradient; None to measure now.
+            near: features near whose angles those of amplitudes are taken, (B, d), as in all methods here; see
+                `AmplitudeAngles`. A noisy encoder tells the difference.
         """
         if torch.is_grad_enabled() and (v.requires_grad or weight.requires_grad):
-            return _Measured.apply(v, weight, self, measured)
-        return self.measure(v, weight).values.to(v) if measured is None else measured
+            return _Measured.apply(v, weight, near, self, measured)
+        return self.measure(v, weight, near=near).values.to(v) if measured is None else measured
 
-    def measure(self, v: Tensor, weight: Tensor, *, shots: int | None = None) -> Measurement:
+    def measure(
+        self, v: Tensor, weight: Tensor, *, shots: int | None = None, near: Tensor | None = None
+    ) -> Measurement:
         """q(v; θ) with its covariance, B rows, from as many shots a circuit as given, or as the machine takes."""
-        return self.machine.run(self._angles(v.detach(), weight.detach()), shots=shots)
+        return self.machine.run(self._angles(v.detach(), weight.detach(), near), shots=shots)
 
-    def value_and_jacobian(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_jacobian(
+        self, v: Tensor, weight: Tensor, directions: Tensor, *, near: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """q, (B, K), and its derivatives along the columns of `directions`, (d, m): (B, K, m); nothing is recorded."""
         with torch.no_grad():
-            rule = self._along_features if self._quadratic else self._along_angles
-            value, jacobian = rule(v.detach().double(), weight.detach(), directions.detach().double())
+            point, weight, directions = v.detach().double(), weight.detach(), directions.detach().double()
+            if self._quadratic:
+                value, jacobian = self._along_features(point, weight, directions)
+            else:
+                value, jacobian = self._along_angles(point, weight, directions, near)
         return value.to(v), jacobian.to(v)
 
     def vjp(
-        self, v: Tensor, weight: Tensor, cotangent: Tensor, *, of_v: bool, of_weight: bool
+        self,
+        v: Tensor,
+        weight: Tensor,
+        cotangent: Tensor,
+        *,
+        of_v: bool,
+        of_weight: bool,
+        near: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """cotangentᵀ ∂q/∂v, (B, d), and cotangentᵀ ∂q/∂θ, (P,); None where not wanted."""
-        slots = self._weight_slots if of_weight else []
+        by_shifts = of_weight and self._spsa is None
+        slots = self._weight_slots if by_shifts else []
         if of_v and not self._quadratic:
             slots = sorted({*slots, *self._input_slots})
         v_leaf = v.detach().double().requires_grad_(of_v and not self._quadratic)
-        weight_leaf = weight.detach().double().requires_grad_(of_weight)
+        weight_leaf = weight.detach().double().requires_grad_(by_shifts)
         gradients: dict[str, Tensor] = {}
         if slots:
             with torch.enable_grad():
-                angles = self._angles(v_leaf, weight_leaf)
+                angles = self._angles(v_leaf, weight_leaf, near)
             jacobian, _ = self.machine.differentiate(angles.detach(), slots)
             pulled = torch.zeros_like(angles).index_copy(
                 1, torch.tensor(slots), torch.einsum("bk,bkg->bg", cotangent.detach().double().cpu(), jacobian)
@@ -153,6 +183,8 @@ class SampledLayer(nn.Module, Bindable):
                 angles, list(wanted.values()), pulled, allow_unused=True, materialize_grads=True
             )
             gradients = dict(zip(wanted, found, strict=True))
+        if of_weight and self._spsa is not None:
+            gradients["weight"] = self._by_spsa(self._spsa, v.detach(), weight.detach(), cotangent.detach())
         if of_v and self._quadratic:
             identity = torch.eye(v.shape[1], dtype=torch.double, device=v.device)
             jacobian = self.value_and_jacobian(v, weight, identity)[1]
@@ -163,6 +195,17 @@ class SampledLayer(nn.Module, Bindable):
             None if of_weight_gradient is None else of_weight_gradient.to(weight),
         )
 
+    def _by_spsa(self, options: SPSA, v: Tensor, weight: Tensor, cotangent: Tensor) -> Tensor:
+        """cotangentᵀ ∂q/∂θ, (P,), estimated from simultaneous perturbations of all weights."""
+        signs = options.signs(len(v), len(weight), self._signs)  # (B, r, P)
+        moves = options.perturbation * torch.stack((signs, -signs), dim=1)  # (B, 2, r, P)
+        weights = (weight.double().cpu() + moves).flatten(0, 2)
+        rows = v.cpu().repeat_interleave(2 * options.repetitions, dim=0)
+        values = self.machine.run(self._angles(rows, weights)).values.unflatten(0, moves.shape[:3])
+        loss = torch.einsum("bk,bsrk->bsr", cotangent.double().cpu(), values)
+        slope = (loss[:, 0] - loss[:, 1]) / (2 * options.perturbation)
+        return torch.einsum("br,brp->p", slope, signs) / options.repetitions
+
     def _checked(self, features: Tensor) -> Tensor:
         """Features of the right shape, in floating point."""
         if features.ndim != 2 or features.shape[1] != self.qnn.num_features:
@@ -171,21 +214,30 @@ class SampledLayer(nn.Module, Bindable):
             )
         return features if features.is_floating_point() else features.to(torch.get_default_dtype())
 
-    def _angles(self, v: Tensor, weight: Tensor) -> Tensor:
+    def _angles(self, v: Tensor, weight: Tensor, near: Tensor | None = None) -> Tensor:
         """The angles of all slots, (B, G), double precision, on the CPU."""
-        inputs = self._inputs(v.double().cpu())
+        inputs = v.double().cpu()
+        if self._amplitudes is not None:
+            inputs = self._amplitudes(inputs, None if near is None else near.double().cpu())
         return self._angle_map(torch.cat((inputs, weight.double().cpu().expand(len(inputs), -1)), dim=-1))
 
     def measure_jacobian(
-        self, v: Tensor, weight: Tensor, directions: Tensor, value: Tensor, *, shots: int | None = None
+        self,
+        v: Tensor,
+        weight: Tensor,
+        directions: Tensor,
+        value: Tensor,
+        *,
+        shots: int | None = None,
+        near: Tensor | None = None,
     ) -> MeasuredJacobian:
         """The derivatives along the columns of `directions`, (d, m), with their error; `value`, (B, K), is known."""
         v, weight, directions = v.detach().double(), weight.detach(), directions.detach().double()
         if not self._quadratic:
             derivatives, covariance = self.machine.differentiate(
-                self._angles(v, weight), self._input_slots, shots=shots
+                self._angles(v, weight, near), self._input_slots, shots=shots
             )
-            chain = self._chain(v, weight, directions)
+            chain = self._chain(v, weight, directions, near)
             return MeasuredJacobian(torch.bmm(derivatives, chain), chain, covariance)
         points, steps = _probes(v, directions)
         measured = self.machine.run(self._angles(points.flatten(0, 2), weight), shots=shots)
@@ -205,15 +257,17 @@ class SampledLayer(nn.Module, Bindable):
         value = values[: len(v)]
         return value, _slope_of_form(v, directions, points, steps, value, values[len(v) :])
 
-    def _along_angles(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    def _along_angles(
+        self, v: Tensor, weight: Tensor, directions: Tensor, near: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """By the shift rules on the angles that depend on the inputs, and the chain rule."""
-        measured = self.machine.run_shifted(self._angles(v, weight), self._input_slots)
-        return measured.at.values, torch.bmm(measured.derivatives, self._chain(v, weight, directions))
+        measured = self.machine.run_shifted(self._angles(v, weight, near), self._input_slots)
+        return measured.at.values, torch.bmm(measured.derivatives, self._chain(v, weight, directions, near))
 
-    def _chain(self, v: Tensor, weight: Tensor, directions: Tensor) -> Tensor:
+    def _chain(self, v: Tensor, weight: Tensor, directions: Tensor, near: Tensor | None) -> Tensor:
         """Derivatives of the input slots' angles along the columns of `directions`, (B, S, m)."""
         tangents = [
-            torch.func.jvp(lambda point: self._angles(point, weight), (v,), (direction.expand_as(v),))[1]
+            torch.func.jvp(lambda point: self._angles(point, weight, near), (v,), (direction.expand_as(v),))[1]
             for direction in directions.T
         ]
         if not tangents:
@@ -259,51 +313,50 @@ class SampledMap(MeasuredMap[SampledLayer]):
         return self._source.is_sampled
 
     def value(self, w: Tensor) -> Tensor:
-        return self._source.value(self._v(w), self._weight)
+        return self._source.value(self._v(w), self._weight, near=self._x)
 
     def measure(self, w: Tensor, *, shots: int | None = None) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            measured = self._source.measure(self._v(w), self._weight, shots=shots)
+            measured = self._source.measure(self._v(w), self._weight, shots=shots, near=self._x)
         return measured.values.to(w), measured.covariance.to(w)
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         v = self._v(w)
-        measured, jacobian = self._source.value_and_jacobian(v, self._weight, self._lift)
-        return self._source.value(v, self._weight, measured), jacobian
+        measured, jacobian = self._source.value_and_jacobian(v, self._weight, self._lift, near=self._x)
+        return self._source.value(v, self._weight, measured, near=self._x), jacobian
 
     def measure_jacobian(self, w: Tensor, value: Tensor, *, shots: int | None = None) -> MeasuredJacobian:
         with torch.no_grad():
-            found = self._source.measure_jacobian(self._v(w), self._weight, self._lift, value, shots=shots)
+            found = self._source.measure_jacobian(
+                self._v(w), self._weight, self._lift, value, shots=shots, near=self._x
+            )
         return MeasuredJacobian(found.jacobian.to(w), found.along.to(w), found.covariance.to(w))
 
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
-        return self._source.value_and_jacobian(self._v(w), self._weight, identity)[1]
+        return self._source.value_and_jacobian(self._v(w), self._weight, identity, near=self._x)[1]
 
 
 class _Measured(torch.autograd.Function):
     """A measured value; its gradient is measured when it is asked for."""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, weight: Tensor, layer: SampledLayer, measured: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, v: Tensor, weight: Tensor, near: Tensor | None, layer: SampledLayer, measured: Tensor | None
+    ) -> Tensor:
         ctx.layer = layer
-        ctx.save_for_backward(v, weight)
-        return layer.value(v, weight) if measured is None else measured.clone()
+        ctx.save_for_backward(v, weight, near)
+        return layer.value(v, weight, near=near) if measured is None else measured.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        v, weight = ctx.saved_tensors
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        v, weight, near = ctx.saved_tensors
         of_v, of_weight = ctx.needs_input_grad[:2]
-        return (*ctx.layer.vjp(v, weight, cotangent, of_v=of_v, of_weight=of_weight), None, None)
+        return (*ctx.layer.vjp(v, weight, cotangent, of_v=of_v, of_weight=of_weight, near=near), None, None, None)
 
 
 def _slots_with(program: GateProgram, parameters: Sequence[Parameter]) -> list[int]:
     """The slots whose angles depend on any of the parameters."""
     chosen = set(parameters)
     return [slot for slot, angle in enumerate(program.angle_map.expressions) if chosen & set(angle.parameters)]
-
-
-def sampled_solver() -> Solver:
-    """The solver that knows its noise, with its own defaults."""
-    return SampledSolver()

@@ -319,3 +319,27 @@ def test_an_inexact_steering_matrix_changes_neither_the_answer_nor_its_jacobian(
     torch.testing.assert_close(found.jacobian, exact.value_and_jacobian(found.w)[1], rtol=0, atol=1e-12)
     # One matrix for each step after the first, which is w ← f(w), and one Jacobian for the answer.
     assert torch.equal(found.jacobian_evaluations, found.evaluations - 1 + 1)
+
+
+class Misled(Steered):
+    """A map whose steering matrix leads away from its fixed point."""
+
+    def with_inputs(self, inputs: tuple[Tensor, ...]) -> "Misled":
+        return Misled(self._function, inputs, batched=self._batched)
+
+    def select(self, rows: Tensor) -> "Misled":
+        return self.with_inputs(tuple(tensor.index_select(0, rows) for tensor in self._inputs))
+
+    def value_and_steering(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        value, jacobian = self.value_and_jacobian(w)
+        return value, 3 * torch.eye(w.shape[1], dtype=w.dtype) - jacobian
+
+
+def test_samples_that_an_inexact_matrix_fails_are_tried_again_with_the_jacobian() -> None:
+    problem = case("contraction")
+    start = torch.zeros(3, problem.state_size).double()
+    found = solve(Misled(problem.layer, (problem.x,), batched=1).frozen(), start, Newton(tolerance=1e-12))
+    assert found.converged.all()
+    assert (found.evaluations > Newton().max_iterations).all()
+    right = solve(FunctionMap(problem.layer, (problem.x,), batched=1).frozen(), start, Newton(tolerance=1e-12))
+    torch.testing.assert_close(found.w, right.w, rtol=0, atol=1e-9)

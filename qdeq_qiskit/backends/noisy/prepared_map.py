@@ -35,13 +35,13 @@ class NoisyEncoder:
         """Whether `steering` knows what the encoder would do without noise."""
         return self._isometry is not None
 
-    def state(self, v: Tensor) -> Tensor:
-        """F, (S, B), of features, (B, d); differentiable."""
-        return self.prepared.state(self._angles(v).T)
+    def state(self, v: Tensor, near: Tensor) -> Tensor:
+        """F, (S, B), of features, (B, d), with angles near those of other features; differentiable."""
+        return self.prepared.state(self._angles(v, near).T)
 
-    def state_and_tangents(self, v: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    def state_and_tangents(self, v: Tensor, near: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """F, (S, B), and its derivatives along the columns of `directions`, (S, m, B); differentiable."""
-        return self.prepared.state_and_tangents(self._angles(v).T, self._angles.along(v, directions))
+        return self.prepared.state_and_tangents(self._angles(v, near).T, self._angles.along(v, directions))
 
     def steering(self, coefficients: Tensor, x: Tensor, lift: Tensor, cost: MapCost) -> FixedPointMap | None:
         """The map of the same operators behind the ideal encoder; None if that is not known."""
@@ -78,6 +78,9 @@ class IdealEncoder:
 @final
 class PreparedMap(FixedPointMap):
     """w ↦ q(R w + x) behind a noisy encoder.
+
+    The encoder's angles are taken near those of the sample's own features x, so that they do not jump while w is
+    sought: where they do, so does f.
 
     Newton's steps are steered by the Jacobian behind the ideal encoder, where that is known: it differs by as much as
     the encoder's noise, and costs a twentieth.
@@ -140,7 +143,7 @@ class PreparedMap(FixedPointMap):
     def value(self, w: Tensor) -> Tensor:
         v = torch.addmm(self._x, w, self._lift.T)
         with torch.set_grad_enabled(torch.is_grad_enabled() and v.requires_grad):
-            state = self._encoder.state(v)
+            state = self._encoder.state(v, self._x)
         return (self._seen() @ state).T.contiguous()
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,7 +162,7 @@ class PreparedMap(FixedPointMap):
         v = torch.addmm(self._x, w, self._lift.T)
         # Value and Jacobian are linear in T; where v needs no gradient, nothing else is recorded.
         with torch.set_grad_enabled(torch.is_grad_enabled() and v.requires_grad):
-            state, tangents = self._encoder.state_and_tangents(v, directions)
+            state, tangents = self._encoder.state_and_tangents(v, self._x, directions)
         seen = self._seen()
         jacobian = (seen @ tangents.flatten(1)).view(len(seen), *tangents.shape[1:])
         return (seen @ state).T.contiguous(), jacobian.permute(2, 0, 1)
