@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, final
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from qdeq_qiskit import recipes
+from qdeq_qiskit.noise import MitigationRecipe
 
 KIND = "studies"
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -90,6 +91,13 @@ class StudyMitigation(BaseModel):
 
     name: Name = Field(description="What tables and figures call it.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_short_names(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            return {"name": data, **MitigationRecipe.parse(data).model_dump(exclude_defaults=True)}
+        return data
+
     @property
     def options(self) -> dict[str, Any]:
         """The mitigation recipe."""
@@ -118,7 +126,9 @@ class StudyRecipe(BaseModel):
         default=(None,), description="Shots of each circuit; null for exact expectation values."
     )
     mitigation: Annotated[tuple[StudyMitigation | None, ...], Field(min_length=1)] = Field(
-        default=(None,), description="How errors are mitigated: {name: ..., and a mitigation recipe}; null for not."
+        default=(None,),
+        description="How errors are mitigated: short names such as trex+zne, or {name: ...} with a mitigation recipe's "
+        "keys; null for not.",
     )
     backend: dict[str, Any] = Field(
         default={}, description="Further options of the noisy backend, such as encoder_noise, method or basis_gates."

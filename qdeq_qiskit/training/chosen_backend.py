@@ -7,16 +7,8 @@ from typing import Any
 
 from qdeq_qiskit import recipes
 from qdeq_qiskit.backends.kinds import AnyBackend, Backend
-from qdeq_qiskit.noise import NoiseRecipe
+from qdeq_qiskit.noise import MitigationRecipe, NoiseRecipe
 from qdeq_qiskit.recipes import RecipeError
-
-_MITIGATIONS: Mapping[str, Mapping[str, Any]] = {
-    "matrix": {"readout": "matrix"},
-    "trex": {"readout": "trex"},
-    "zne": {"zne": {}},
-    "twirling": {"twirling": {}},
-    "dd": {"dynamical_decoupling": "XpXm"},
-}
 
 
 def chosen_backend(
@@ -24,7 +16,7 @@ def chosen_backend(
     noise: NoiseRecipe | None,
     shots: int | None,
     seed: int | None = None,
-    mitigation: Mapping[str, Any] | None = None,
+    mitigation: str | Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     source: str,
 ) -> Backend:
@@ -34,7 +26,7 @@ def chosen_backend(
         noise: None for the ideal circuit.
         shots: of each circuit; None for exact expectation values.
         seed: of the shots; None for the backend's own default.
-        mitigation: a mitigation recipe, as a mapping; None for none. Only with noise.
+        mitigation: a mitigation recipe, as short names or a mapping; None for none. Only with noise.
         options: further keys of the noisy backend's recipe; of these, the ideal circuit takes `precision` alone.
         source: what errors call all this.
 
@@ -56,7 +48,7 @@ def chosen_backend(
     else:
         data = {"kind": "noisy", "noise": noise.model_dump(), "shots": shots, **further}
         if mitigation is not None:
-            data["mitigation"] = dict(mitigation)
+            data["mitigation"] = recipes.check(mitigation, MitigationRecipe, source=f"{source}: mitigation")
     if seed is not None and data["kind"] != "exact":
         data["seed"] = seed
     backend = recipes.check(data, AnyBackend, source=source)
@@ -64,29 +56,9 @@ def chosen_backend(
     return backend
 
 
-def mitigation_named(text: str) -> dict[str, Any]:
-    """A mitigation recipe from what a command line says: names joined by +, or a mapping in YAML.
-
-    The names: matrix and trex (readout), zne, twirling, dd (dynamical decoupling), each with its defaults.
-
-    Raises:
-        RecipeError: an unknown name.
-    """
-    if text.lstrip().startswith("{"):
-        _, mapping = recipes.parse_override(f"mitigation={text}")
-        return dict(mapping)
-    recipe: dict[str, Any] = {}
-    for name in (part.strip() for part in text.split("+")):
-        if name not in _MITIGATIONS:
-            close = recipes.nearest(name, _MITIGATIONS)
-            hint = f"did you mean {close!r}? " if close else ""
-            raise RecipeError(
-                f"mitigation {name!r} is unknown; {hint}expected {', '.join(_MITIGATIONS)}, several joined by +, or a "
-                "mapping such as {readout: trex, zne: {noise_factors: [1, 3, 5]}}"
-            )
-        given = _MITIGATIONS[name]
-        doubled = next((key for key in given if key in recipe), None)
-        if doubled:
-            raise RecipeError(f"mitigation {text!r}: two of its parts are about {doubled}; keep one of them")
-        recipe.update({key: dict(value) if isinstance(value, Mapping) else value for key, value in given.items()})
-    return recipe
+def mitigation_given(text: str) -> str | dict[str, Any]:
+    """What a command line says of mitigation: short names, which the recipe reads itself, or a mapping in YAML."""
+    if not text.lstrip().startswith("{"):
+        return text
+    _, mapping = recipes.parse_override(f"mitigation={text}")
+    return dict(mapping)

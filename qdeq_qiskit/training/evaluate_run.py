@@ -19,7 +19,7 @@ from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise import NoiseRecipe
 from qdeq_qiskit.recipes import RecipeError
-from qdeq_qiskit.training.chosen_backend import chosen_backend, mitigation_named
+from qdeq_qiskit.training.chosen_backend import chosen_backend, mitigation_given
 from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.displacement import Followed, displacement
 from qdeq_qiskit.training.errors import RunError, SetupError
@@ -109,7 +109,7 @@ def evaluate_run(
         backend: name or path of a backend recipe to put beside the run's own; None for none.
         noise: name or path of a noise recipe, for a backend with this noise instead.
         shots: of each circuit, with the noise or on the ideal circuit; None for exact expectation values.
-        mitigation: how the noise is mitigated; see `mitigation_named`.
+        mitigation: how the noise is mitigated; see `MitigationRecipe.parse`.
         encoder_noise: False leaves the encoder's noise out; None for the backend's default, which does not.
         samples: how many test images, with the classes in their proportions; None for all, or for 48 on a backend
             that runs each of their circuits.
@@ -165,7 +165,7 @@ def _other_backend(
     return chosen_backend(
         noise=None if noise is None else NoiseRecipe.load(noise),
         shots=shots,
-        mitigation=None if mitigation is None else mitigation_named(mitigation),
+        mitigation=None if mitigation is None else mitigation_given(mitigation),
         options=None if encoder_noise is None else {"encoder_noise": encoder_noise},
         source="evaluate",
     )

@@ -147,7 +147,7 @@ def class_damage(sweep: Sweep, looks: Looks, class_names: Sequence[str]) -> Figu
         axes.set_xlabel(sweep.label, fontsize=8.5)
         axes.set_ylabel("true class" if position % across == 0 else "")
         axes.tick_params(length=0, labelsize=8)
-        axes.tick_params(axis="x", rotation=45 if sweep.ticks else 0)
+        axes.tick_params(axis="x", rotation=45 if sweep.ticks or len(places) > 8 else 0)
         axes.tick_params(axis="y", rotation=0)
     return figure
 
@@ -313,7 +313,7 @@ def _control(axes: Axes, panel: Panel) -> None:
 
 def _texts(sweep: Sweep, places: Sequence[float]) -> list[str]:
     named = dict(sweep.ticks)
-    return [named.get(place, f"{place:.3g}") for place in places]
+    return [named.get(place, f"{place:.2g}") for place in places]
 
 
 def _at(sweep: Sweep, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.studies.plan import IDEAL, UNMITIGATED, Plan
 
 
@@ -14,8 +15,8 @@ def held_fixed(plan: Plan, table: pd.DataFrame) -> list[tuple[str, str]]:
     rows = [("images", _images(plan, table))]
     if all(recipe.circuit == first.circuit for recipe in recipes):
         circuit = first.circuit.build()
-        text = first.circuit.description or "as in the recipe below"
-        rows.append(("circuit", f"{text} ({circuit.num_qubits} qubits, {circuit.num_weights} weights)"))
+        counted = f"{circuit.num_qubits} qubits, {circuit.num_weights} weights"
+        rows.append(("circuit", first.circuit.description or counted))
     if all(recipe.optimisation == first.optimisation for recipe in recipes):
         options = first.optimisation
         rows.append(
@@ -58,7 +59,7 @@ def caveats(plan: Plan, table: pd.DataFrame) -> list[str]:
         "about how they fail, not about an advantage.",
         "Every circuit was simulated. A real processor drifts, and has errors that no snapshot records.",
     ]
-    if all(cell.model.recipe.backend.kind == "exact" for cell in plan.cells):
+    if all(isinstance(model.recipe.backend, ExactBackend) for model in plan.models):
         notes.append("The models were trained without noise; one that is trained with it may hold up better.")
     if int(seeds.max()) > 1:
         notes.append(

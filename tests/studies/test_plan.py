@@ -1,0 +1,170 @@
+"""What a study's recipe leads to, and that whatever is wrong with it is said in a line before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_studies import STUDY, write_study
+from typer.testing import CliRunner
+
+from qdeq_qiskit import recipes
+from qdeq_qiskit.cli import app
+from qdeq_qiskit.studies.plan import Plan, make_plan
+from qdeq_qiskit.studies.recipe import StudyRecipe
+from qdeq_qiskit.studies.references import resolved
+
+SHIPPED = ("depolarizing-sweep", "depth", "mitigation", "shots-sweep", "snapshots")
+
+
+def plan_of(path: Path, *overrides: str) -> Plan:
+    study = resolved(StudyRecipe.load(path, overrides), base=path.parent, source=str(path))
+    return make_plan(study, source=str(path), data_dir=None)
+
+
+def test_cells_are_every_combination_and_none_twice(study_file: Path) -> None:
+    plan = plan_of(
+        study_file,
+        "noise=[depolarizing, null, {recipe: readout, scales: [0.5, 2]}]",
+        "shots=[null, 32]",
+        "mitigation=[null, matrix]",
+        "evaluation_seeds=[0, 1, 2]",
+    )
+    # Of 3 trained models each: noisy, (1 + 2 scales) × 2 mitigations × (exact + 3 seeds of 32 shots); ideal, which has
+    # nothing to mitigate, exact (the reference) + 3 seeds.
+    assert len(plan.cells) == 3 * (3 * 2 * (1 + 3) + 1 + 3)
+    assert len({cell.key for cell in plan.cells}) == len(plan.cells)
+    assert len({tuple(cell.labels().values()) for cell in plan.cells}) == len(plan.cells)
+    assert [cell.reference is None for cell in plan.cells[:4]] == [True, True, True, False]
+    for cell in plan.cells[3:]:
+        (reference,) = (other for other in plan.cells if other.key == cell.reference)
+        assert (reference.model, reference.condition.noise) == (cell.model, "ideal")
+        assert reference.condition.backend.exact
+
+
+def test_a_cells_key_changes_with_what_it_depends_on_and_with_no_name(study_file: Path) -> None:
+    def keys(*overrides: str) -> list[str]:
+        return [cell.key for cell in plan_of(study_file, *overrides).cells]
+
+    before = keys()
+    assert keys() == before
+    assert keys("noise=[{name: another name, recipe: depolarizing, scales: [1, 4]}]") == before
+    renamed = study_file.read_text().replace("direct two", "some other name")
+    assert [cell.key for cell in plan_of(write_study(study_file.parent, renamed)).cells] == before
+    write_study(study_file.parent)
+    for change in ("samples=19", "tolerance=1e-5", "backend={encoder_noise: false}"):
+        changed = keys(change)
+        assert len(changed) == len(before)
+        assert changed[-1] != before[-1] or change.startswith("tolerance")
+        assert set(changed) != set(before)
+    assert set(keys("shots=[null, 65]")) & set(before) == {
+        cell.key for cell in plan_of(study_file).cells if cell.condition.shots is None
+    }
+
+
+def test_a_resolved_study_needs_no_other_file_and_reads_back_the_same(study_file: Path) -> None:
+    study = resolved(StudyRecipe.load(study_file), base=study_file.parent, source="study")
+    kept = study_file.parent / "kept.yaml"
+    kept.write_text(recipes.dump(study))
+    before = [cell.key for cell in plan_of(study_file).cells]
+    (study_file.parent / "tiny.yaml").unlink()
+    assert [cell.key for cell in plan_of(kept).cells] == before
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_study_compares_several_seeds_of_models_of_different_depth(name: str) -> None:
+    study = StudyRecipe.load(name)
+    assert study.description
+    assert study.question
+    assert len(study.seeds) >= 2
+    assert "implicit" in {model.name for model in study.models}
+
+
+def test_the_shipped_studies_are_listed_where_none_is_named() -> None:
+    result = CliRunner().invoke(app, ["study"])
+    assert result.exit_code == 0
+    assert all(any(line.split()[:1] == [name] for line in result.stdout.splitlines()) for name in SHIPPED)
+
+
+BAD_RECIPES = [
+    (("shots: [null, 64]", "shots: [0]"), ["study.yaml", "shots", "0", "greater than or equal to 1"]),
+    (("recipe: depolarizing", "recipe: depolarising"), ["study.yaml", "noise", "did you mean 'depolarizing'?"]),
+    (("scales: [1, 4]", "scales: [1, 400]"), ["study.yaml", "depolarizing", "scales: 400", "4"]),
+    (("scales: [1, 4]", "scales: [1, -1]"), ["study.yaml", "scales", "-1", "greater than or equal to 0"]),
+    (("scales: [1, 4]", "scales: [1, 1]"), ["scales of depolarizing", "two are 1"]),
+    (("training: tiny.yaml", "training: digit4"), ["study.yaml", "implicit", "did you mean 'digits4'?"]),
+    (("training: tiny.yaml", ""), ["study.yaml", "model 'implicit' has no training recipe"]),
+    (("model.layers=2", "model.layer=2"), ["direct two", "model.layer", "did you mean 'layers'?"]),
+    (("samples: 20", "samples: 0"), ["study.yaml", "samples", "0"]),
+    (("samples: 20", "sample: 20"), ["study.yaml", "unknown key 'sample'", "did you mean 'samples'?"]),
+    (("samples: 20", "mitigation: [trx]"), ["study.yaml", "mitigation", "trx", "trex"]),
+    (
+        ("samples: 20", "mitigation: [{name: x, readot: trex}]"),
+        ["study.yaml", "mitigation x", "unknown key 'readot'", "did you mean 'readout'?"],
+    ),
+    (("samples: 20", "mitigation: [trex]"), ["study.yaml", "mitigation trex", "shots"]),
+    (("samples: 20", "backend: {methd: aer}"), ["study.yaml", "methd", "did you mean 'method'?"]),
+    (("samples: 20", "backend: {shots: 3}"), ["study.yaml", "backend.shots", "leave it out"]),
+    (("samples: 20", "depth_target: fake_tornio"), ["study.yaml", "depth_target", "did you mean 'fake_torino'?"]),
+    (("name: direct two", "name: implicit"), ["study.yaml", "models: two are named implicit"]),
+    (("seeds: [3, 4]", "seeds: []"), ["study.yaml", "seeds"]),
+    (("seeds: [3, 4]", "runs: nowhere/run"), ["study.yaml", "implicit", "'nowhere/run' is no folder"]),
+    (
+        ("recipe: depolarizing, scales: [1, 4]", "name: own, recipe: {sources: [{kind: thermal}]}"),
+        ["study.yaml", "noise: own", "thermal_relaxation"],
+    ),
+    (
+        (
+            "recipe: depolarizing, scales: [1, 4]",
+            "name: own, recipe: {sources: [{kind: thermal_relaxation, t1: 1.0e-5, t2: 3.0e-5, "
+            "durations: {one_qubit: 1.0e-8, two_qubit: 1.0e-7}}]}",
+        ),
+        ["study.yaml", "noise: own", "t2", "3e-05", "2"],
+    ),
+    (
+        ("recipe: depolarizing, scales: [1, 4]", "recipe: {sources: [{kind: readout, probability: 0.1}]}"),
+        ["study.yaml", "noise in full needs a name"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "parts"), BAD_RECIPES)
+def test_whatever_is_wrong_is_one_line_before_any_work(
+    change: tuple[str, str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert change[0] in STUDY
+    write_study(tmp_path, STUDY.replace(*change))
+    result = CliRunner().invoke(app, ["study", "study.yaml", "--out", "out"])
+    assert result.exit_code == 2, (result.output, result.exception)
+    (line,) = result.stderr.strip().splitlines()
+    for part in parts:
+        assert part in line
+    assert not Path("out").exists()
+
+
+def test_a_processor_that_is_too_small_is_named_with_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, STUDY.replace("{recipe: depolarizing, scales: [1, 4]}", "fake_manila"))
+    (tmp_path / "tiny.yaml").write_text("{data: {name: digits, limit: 40}, circuit: qdeq6-amplitude, backend: exact}")
+    result = CliRunner().invoke(app, ["study", "study.yaml", "--set", "models=[{name: six}]", "--out", "out"])
+    assert result.exit_code == 2, result.output
+    for part in ("study.yaml", "fake_manila", "model six", "6", "5"):
+        assert part in result.stderr
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["study", "--resume", "x", "depth"], "leave out STUDY"),
+        (["study", "--resume", "nowhere"], "nowhere: there is no such study folder"),
+        (["study", "dept"], "did you mean 'depth'?"),
+        (["study", "depth", "--workers", "2", "--scheduler", "tcp://x:1"], "--workers is for the local cluster"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_one_line(arguments: list[str], part: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert part in line
