@@ -332,6 +332,13 @@ class SampledMap(MeasuredMap[SampledLayer]):
             )
         return MeasuredJacobian(found.jacobian.to(w), found.along.to(w), found.covariance.to(w))
 
+    def vjp(self, w: Tensor, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        of_x, of_weight = (tensor.requires_grad for tensor in self.inputs)
+        if not (of_x or of_weight):
+            return None, None
+        v = self._v(w).detach()
+        return self._source.vjp(v, self._weight, cotangent, of_v=of_x, of_weight=of_weight)
+
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
         return self._source.value_and_jacobian(self._v(w), self._weight, identity, near=self._x)[1]

@@ -7,40 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterVector
 from qiskit.primitives import BackendEstimatorV2, StatevectorEstimator
-from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import CouplingMap, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
+from sampled_models import amplitude_model, angle_model, tangled_model
 
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.machine import EstimatorMachine
-from qdeq_qiskit.backends.sampled import SampledLayer, sampled_solver
-from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
-from qdeq_qiskit.equilibrium import Equilibrium, ImplicitAdjoint, Newton, Unrolled, nearest_lift
-
-
-def angle_model() -> QNNCircuit:
-    return QNNCircuit.compose(angle_encoder(4, ryzxy_gates(4)), qdeq_ansatz(4), z_readout(4))
-
-
-def amplitude_model() -> QNNCircuit:
-    return QNNCircuit.compose(amplitude_encoder(4, 11), qdeq_ansatz(4), z_readout(4), num_amplitudes=11)
-
-
-def tangled_model() -> QNNCircuit:
-    """Inputs in expressions, in several gates, among them controlled rotations; observables in two bases."""
-    x, theta = ParameterVector("x", 3), ParameterVector("t", 2)
-    circuit = QuantumCircuit(2)
-    circuit.h([0, 1])
-    circuit.ry(x[0] * x[1], 0)
-    circuit.crx(x[2], 0, 1)
-    circuit.rz(theta[0] + 0.2, 1)
-    circuit.cry(2 * x[0], 1, 0)
-    circuit.crz(theta[1] * x[1], 0, 1)
-    circuit.rxx(theta[0], 0, 1)
-    return QNNCircuit(circuit, x, theta, [SparsePauliOp("ZI"), SparsePauliOp(["XX", "IZ"], [0.5, 1.0])])
+from qdeq_qiskit.backends.sampled import SampledLayer
+from qdeq_qiskit.circuits import QNNCircuit
+from qdeq_qiskit.equilibrium import Equilibrium, ImplicitAdjoint, Newton, SampledSolver, Unrolled, nearest_lift
 
 
 def exact_twins(model: QNNCircuit, *, noisy_encoder: bool) -> tuple[ExactLayer, SampledLayer]:
@@ -217,14 +193,15 @@ def test_a_measurement_knows_its_shots_and_its_error() -> None:
 def test_derivatives_come_with_the_error_that_repetitions_show() -> None:
     model = tangled_model()
     machine = EstimatorMachine(model, BackendEstimatorV2(backend=AerSimulator()), shots=200, seed=1)
-    slots = list(range(len(machine.rules)))
-    angles = torch.linspace(0.2, 1.7, len(slots), dtype=torch.float64).expand(250, -1)
+    slots = [1, 5]  # of a controlled rotation, and of a plain one
+    assert [len(machine.rules[slot]) for slot in slots] == [4, 2]
+    angles = torch.linspace(0.2, 1.7, len(machine.rules), dtype=torch.float64).expand(120, -1)
     measured = machine.run_shifted(angles, slots)
     spread = measured.derivatives.var(dim=0)  # (K, S)
     claimed = measured.covariance.diagonal(dim1=2, dim2=3).mean(0).T
     # The second observable is a sum of two strings, whose standard errors an estimator adds up: no less than the truth.
-    assert ((spread[0] / claimed[0] - 1).abs() < 5 * np.sqrt(2 / 250)).all()
-    assert (spread[1] < claimed[1] * (1 + 5 * np.sqrt(2 / 250))).all()
+    assert ((spread[0] / claimed[0] - 1).abs() < 5 * np.sqrt(2 / 120)).all()
+    assert (spread[1] < claimed[1] * (1 + 5 * np.sqrt(2 / 120))).all()
 
 
 def test_a_layout_that_moves_qubits_moves_the_observables_with_them() -> None:
@@ -256,7 +233,7 @@ def test_an_equilibrium_of_sampled_values_lies_where_the_exact_one_does() -> Non
     lift = nearest_lift(11, 4).double()
     with torch.no_grad():
         right = Equilibrium(exact, lift=lift, solver=Newton(tolerance=1e-10))(x)
-        found = Equilibrium(layer, lift=lift, solver=sampled_solver(), on_failure="record")(x)
+        found = Equilibrium(layer, lift=lift, solver=SampledSolver(), on_failure="record")(x)
     assert right.converged.all()
     assert (found.value - right.value).abs().max() < 0.06
     assert found.circuits == layer.circuits_run

@@ -277,6 +277,27 @@ def test_coherent_mode_trains_one_deep_circuit_and_reports_its_depth(tiny_file: 
     assert f"depth {deep.depth}, {deep.two_qubit_gates} two-qubit gates" in page
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("weight_gradient", ["parameter_shift", "{kind: spsa, perturbation: 0.2, repetitions: 4}"])
+def test_a_small_set_is_trained_from_shots(tiny_file: Path, tmp_path: Path, weight_gradient: str) -> None:
+    changes = [
+        f"backend={{kind: shots, shots: 256, weight_gradient: {weight_gradient}}}",
+        "model.penalty=null",
+        "model.solver=null",
+        "optimisation.learning_rate=0.02",
+        "optimisation.epochs=6",
+    ]
+    run = fit(TrainingRecipe.load(tiny_file, changes), out=tmp_path / "run")
+    result, history = run.result(), untimed_history(run)
+    losses = [float(row["train_loss"]) for row in history]
+    assert losses[-1] < losses[0]
+    assert result["shots"] > 256 * result["circuits"]
+    assert result["converged_fraction"] > 0.9
+    assert 0.3 < result["test"]["median_confidence"] <= 1
+    assert result["test"]["median_half_width"] > 0
+    assert run.report.is_file()
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_leaves_nothing(
     tiny: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

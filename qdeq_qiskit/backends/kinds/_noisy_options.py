@@ -11,9 +11,11 @@ from torch import nn
 
 from qdeq_qiskit.backends.compiled import CompiledCircuit, compile_circuit
 from qdeq_qiskit.backends.kinds._backend import Backend
+from qdeq_qiskit.backends.machine import Machine
 from qdeq_qiskit.backends.mitigated import check_shots, mitigated_machine, readout_corrected
 from qdeq_qiskit.backends.noisy import AerMachine, EffectiveMachine, NoisyCircuit, NoisyLayer, NotEffectiveError
 from qdeq_qiskit.backends.sampled import SampledLayer
+from qdeq_qiskit.backends.spsa import WeightGradient
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Newton, SampledSolver, Solver
 from qdeq_qiskit.noise import CircuitNoise, MitigationRecipe, NoiseRecipe, check_touched
@@ -41,6 +43,11 @@ class NoisyOptions(Backend):
         description="effective: operators and states in closed form; aer: every circuit on Aer; auto: effective where "
         "the circuit allows it.",
     )
+    weight_gradient: WeightGradient = Field(
+        default="parameter_shift",
+        description="How gradients of the weights are measured with shots: parameter_shift, or spsa (two circuits a "
+        "sample).",
+    )
     mitigation: MitigationRecipe | None = Field(
         default=None, description="What is done against the noise: short names, such as trex+zne, or a mapping."
     )
@@ -67,6 +74,15 @@ class NoisyOptions(Backend):
         if self.method == "effective":
             raise ValueError(
                 f"mitigation {recipe.describe()} runs circuits of its own on Aer, so method cannot be effective"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _measures_the_gradients_it_chooses(self) -> Self:
+        if self.shots is None and self.weight_gradient != "parameter_shift":
+            raise ValueError(
+                f"weight_gradient is {self.weight_gradient!r}, but without shots gradients are exact: give shots, or "
+                "leave weight_gradient out"
             )
         return self
 
@@ -110,7 +126,7 @@ class NoisyOptions(Backend):
         compiled, noise = self.compile(qnn)
         if self.mitigation is not None and self.mitigation.needs_estimator:
             mitigated = mitigated_machine(compiled, noise, self.mitigation, shots=self.shots, seed=self.seed)
-            return SampledLayer(qnn, mitigated, noisy_encoder=True, weight=weight)
+            return self._sampled(qnn, mitigated, weight)
         if self.mitigation is not None and self.mitigation.readout == "matrix":
             compiled = readout_corrected(compiled, noise)
         if self.method != "aer":
@@ -124,10 +140,15 @@ class NoisyOptions(Backend):
                 if self.shots is None:
                     return NoisyLayer(circuit, device=self.device, precision=self.precision, weight=weight)
                 machine = EffectiveMachine(circuit, shots=self.shots, seed=self.seed)
-                return SampledLayer(qnn, machine, noisy_encoder=self.encoder_noise, weight=weight)
+                return self._sampled(qnn, machine, weight)
         reference = AerMachine(compiled, noise, encoder_noise=self.encoder_noise, shots=self.shots, seed=self.seed)
         _log.warning("%s", reference.announcement())
-        return SampledLayer(qnn, reference, noisy_encoder=self.encoder_noise, weight=weight)
+        return self._sampled(qnn, reference, weight)
+
+    def _sampled(self, qnn: QNNCircuit, machine: Machine, weight: nn.Parameter | None) -> SampledLayer:
+        return SampledLayer(
+            qnn, machine, noisy_encoder=self.encoder_noise, weight_gradient=self.weight_gradient, weight=weight
+        )
 
     def default_solver(self) -> Solver:
         return Newton() if self.exact else SampledSolver()

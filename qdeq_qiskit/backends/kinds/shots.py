@@ -15,6 +15,7 @@ from qdeq_qiskit.backends.kinds._backend import Backend
 from qdeq_qiskit.backends.machine import EstimatorMachine, Machine
 from qdeq_qiskit.backends.noisy import EffectiveMachine, NoisyCircuit, NotEffectiveError
 from qdeq_qiskit.backends.sampled import SampledLayer
+from qdeq_qiskit.backends.spsa import WeightGradient
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import SampledSolver, Solver
 from qdeq_qiskit.noise import CircuitNoise
@@ -34,6 +35,10 @@ class ShotsBackend(Backend):
         description="effective: shots drawn from computed outcome probabilities; aer: every circuit on Aer; auto: "
         "effective where the circuit allows it.",
     )
+    weight_gradient: WeightGradient = Field(
+        default="parameter_shift",
+        description="How gradients of the weights are measured: parameter_shift, or spsa (two circuits a sample).",
+    )
 
     @property
     def exact(self) -> bool:
@@ -44,7 +49,7 @@ class ShotsBackend(Backend):
         return False
 
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> SampledLayer:
-        return SampledLayer(qnn, self._machine(qnn), weight=weight)
+        return SampledLayer(qnn, self._machine(qnn), weight_gradient=self.weight_gradient, weight=weight)
 
     def _machine(self, qnn: QNNCircuit) -> Machine:
         if self.method != "aer":
