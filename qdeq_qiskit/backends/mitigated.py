@@ -174,6 +174,8 @@ class MitigatedMachine(Machine):
         self.rows_run = self.shots_run = self.circuits_run = self.jobs_run = 0
         self._compiled, self._recipe = compiled, recipe
         self._observables = [[observable] for observable in observables]
+        # No value is off by more than its observable can be: where a fit is nearly singular, that is what is known.
+        self._largest = np.array([[np.abs(observable.coeffs).sum() ** 2] for observable in observables])
         self._lines = readout_lines(observables, noise) if recipe.readout == "trex" else None
         self._simulator = _simulator(compiled, noise, recipe)
         self._seeds = None if seed is None else np.random.SeedSequence(seed)
@@ -193,7 +195,8 @@ class MitigatedMachine(Machine):
         pub = (self.circuit, self._observables, rows)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="No positive, finite standard errors")  # of the identity
-            data = self._estimator(cost).run([pub]).result()[0].data
+            result = self._estimator(cost).run([pub]).result()[0]
+        data = result.data
         values = np.atleast_2d(data.evs).T
         if not np.isfinite(values).all():
             raise RuntimeError("the estimator returned expectation values that are not finite")
@@ -205,7 +208,11 @@ class MitigatedMachine(Machine):
             # With one circuit a factor, Runtime's spread over circuits is that of a single shot.
             spread = data.stds_noise_factors if cost.randomizations > 1 else data.ensemble_stds_noise_factors
             errors = spread**2 * unbiased
-            variances = _extrapolated_variance(self._recipe.zne, data.evs, data.evs_noise_factors, errors)
+            curves = result.metadata["resilience"]["zne"]["extrapolators"]
+            variances = _extrapolated_variance(
+                self._recipe.zne, curves != "linear", data.evs, data.evs_noise_factors, errors
+            )
+            variances = np.minimum(variances, self._largest)
         variances = np.atleast_2d(variances).T
         if self._lines is not None:
             variances = variances + _calibration_variance(self._lines, values, cost)
@@ -285,9 +292,11 @@ def _divided(rows: np.ndarray, bytes_per_row: int) -> list[np.ndarray]:
 
 
 def _extrapolated_variance(
-    zne: ZeroNoiseExtrapolation, at_zero: np.ndarray, values: np.ndarray, variances: np.ndarray
+    zne: ZeroNoiseExtrapolation, curved: np.ndarray, at_zero: np.ndarray, values: np.ndarray, variances: np.ndarray
 ) -> np.ndarray:
     """The variance of the fit at zero, (...), from values and variances at the noise factors, (..., F).
+
+    `curved` says where the fit is none by a line, (...).
 
     Runtime's own is no use: it is scaled by the residuals of the fit, of which there are one or two.
     """
@@ -299,7 +308,7 @@ def _extrapolated_variance(
         # y = A exp(−r x), linearised in A and in A·r where the fit is; a line where there is no exponential.
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = np.log(np.abs(at_zero / values[..., 0])) / factors[0]
-        rate = np.where(np.isfinite(rate) & (at_zero * values[..., 0] > 0), rate, 0.0)[..., None]
+        rate = np.where(curved & np.isfinite(rate) & (at_zero * values[..., 0] > 0), rate, 0.0)[..., None]
         decay = np.exp(-rate * factors)
         design = np.stack([decay, -factors * decay], axis=-1)
     # Weighted least squares: the value at zero is the first coefficient, linear in the values.
