@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qdeq_qiskit.backends.kinds.noisy import NoisyBackend
     from qdeq_qiskit.backends.kinds.shots import ShotsBackend
     from qdeq_qiskit.backends.kinds.snapshot import SnapshotBackend
-    from qdeq_qiskit.backends.noisy import NoisyEstimator, NoisyLayer
+    from qdeq_qiskit.backends.noisy import NoisyEstimator, NoisyGradient, NoisyLayer
     from qdeq_qiskit.backends.sampled import SampledLayer
 
 _HOME = {
@@ -35,6 +35,7 @@ _HOME = {
     "HeisenbergGradient": "estimator",
     "NoisyBackend": "kinds.noisy",
     "NoisyEstimator": "noisy",
+    "NoisyGradient": "noisy",
     "NoisyLayer": "noisy",
     "QNNConnector": "connector",
     "SampledLayer": "sampled",
@@ -57,6 +58,7 @@ __all__ = [
     "HeisenbergGradient",
     "NoisyBackend",
     "NoisyEstimator",
+    "NoisyGradient",
     "NoisyLayer",
     "QNNConnector",
     "SampledLayer",

@@ -123,32 +123,45 @@ class NoisyOptions(Backend):
         return compiled, noise
 
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> nn.Module:
+        runs = self._prepared(qnn)
+        if isinstance(runs, NoisyCircuit) and self.shots is None:
+            return NoisyLayer(runs, device=self.device, precision=self.precision, weight=weight)
+        return SampledLayer(
+            qnn,
+            self._machine(runs),
+            noisy_encoder=self.encoder_noise,
+            weight_gradient=self.weight_gradient,
+            weight=weight,
+        )
+
+    def machine(self, qnn: QNNCircuit) -> Machine:
+        """What runs the circuit, row by row of its angles, in double precision; exact where `shots` is null.
+
+        Raises:
+            ValueError: as `layer`.
+        """
+        return self._machine(self._prepared(qnn))
+
+    def _machine(self, runs: NoisyCircuit | Machine) -> Machine:
+        return EffectiveMachine(runs, shots=self.shots, seed=self.seed) if isinstance(runs, NoisyCircuit) else runs
+
+    def _prepared(self, qnn: QNNCircuit) -> NoisyCircuit | Machine:
+        """The circuit taken apart for the effective route, or else the machine that runs it as a whole."""
         compiled, noise = self.compile(qnn)
         if self.mitigation is not None and self.mitigation.needs_estimator:
-            mitigated = mitigated_machine(compiled, noise, self.mitigation, shots=self.shots, seed=self.seed)
-            return self._sampled(qnn, mitigated, weight)
+            return mitigated_machine(compiled, noise, self.mitigation, shots=self.shots, seed=self.seed)
         if self.mitigation is not None and self.mitigation.readout == "matrix":
             compiled = readout_corrected(compiled, noise)
         if self.method != "aer":
             try:
-                circuit = NoisyCircuit(qnn, compiled, noise, encoder_noise=self.encoder_noise)
+                return NoisyCircuit(qnn, compiled, noise, encoder_noise=self.encoder_noise)
             except NotEffectiveError as error:
                 if self.method == "effective":
                     raise ValueError(f"method = 'effective': {error}; method = 'aer' runs every circuit") from error
                 _log.warning("every circuit is run on Aer: %s", error)
-            else:
-                if self.shots is None:
-                    return NoisyLayer(circuit, device=self.device, precision=self.precision, weight=weight)
-                machine = EffectiveMachine(circuit, shots=self.shots, seed=self.seed)
-                return self._sampled(qnn, machine, weight)
         reference = AerMachine(compiled, noise, encoder_noise=self.encoder_noise, shots=self.shots, seed=self.seed)
         _log.warning("%s", reference.announcement())
-        return self._sampled(qnn, reference, weight)
-
-    def _sampled(self, qnn: QNNCircuit, machine: Machine, weight: nn.Parameter | None) -> SampledLayer:
-        return SampledLayer(
-            qnn, machine, noisy_encoder=self.encoder_noise, weight_gradient=self.weight_gradient, weight=weight
-        )
+        return reference
 
     def default_solver(self) -> Solver:
         return Newton() if self.exact else SampledSolver()

@@ -20,7 +20,7 @@ class NoisyBackend(NoisyOptions):
     noise: NoiseRecipe = Field(description="What goes wrong: a noise recipe, by name or in place.")
     basis_gates: tuple[str, ...] | None = Field(
         default=_BASIS_GATES,
-        description="Native gates, on any qubits; null for the circuit's own. To be left out if the noise is a snapshot.",
+        description="Native gates, on any qubits; null for the circuit's own. Leave it out if the noise is a snapshot.",
     )
 
     @model_validator(mode="after")

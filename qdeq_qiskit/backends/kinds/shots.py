@@ -49,9 +49,14 @@ class ShotsBackend(Backend):
         return False
 
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> SampledLayer:
-        return SampledLayer(qnn, self._machine(qnn), weight_gradient=self.weight_gradient, weight=weight)
+        return SampledLayer(qnn, self.machine(qnn), weight_gradient=self.weight_gradient, weight=weight)
 
-    def _machine(self, qnn: QNNCircuit) -> Machine:
+    def machine(self, qnn: QNNCircuit) -> Machine:
+        """What runs the circuit, row by row of its angles.
+
+        Raises:
+            ValueError: as `layer`.
+        """
         if self.method != "aer":
             try:
                 circuit = NoisyCircuit(qnn, compile_circuit(qnn), CircuitNoise(qnn.num_qubits))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qdeq_qiskit.backends.noisy.aer_machine import AerMachine
     from qdeq_qiskit.backends.noisy.effective_machine import EffectiveMachine
-    from qdeq_qiskit.backends.noisy.estimator import NoisyEstimator
+    from qdeq_qiskit.backends.noisy.estimator import NoisyEstimator, NoisyGradient
     from qdeq_qiskit.backends.noisy.layer import NoisyLayer
     from qdeq_qiskit.backends.noisy.noisy_circuit import NoisyCircuit, NotEffectiveError
 
@@ -21,11 +21,20 @@ _HOME = {
     "EffectiveMachine": "effective_machine",
     "NoisyCircuit": "noisy_circuit",
     "NoisyEstimator": "estimator",
+    "NoisyGradient": "estimator",
     "NoisyLayer": "layer",
     "NotEffectiveError": "noisy_circuit",
 }
 
-__all__ = ["AerMachine", "EffectiveMachine", "NoisyCircuit", "NoisyEstimator", "NoisyLayer", "NotEffectiveError"]
+__all__ = [
+    "AerMachine",
+    "EffectiveMachine",
+    "NoisyCircuit",
+    "NoisyEstimator",
+    "NoisyGradient",
+    "NoisyLayer",
+    "NotEffectiveError",
+]
 
 
 def __getattr__(name: str) -> Any:

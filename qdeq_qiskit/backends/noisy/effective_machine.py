@@ -53,7 +53,7 @@ class EffectiveMachine(GroupedMachine):
     def probabilities(self, angles: Tensor) -> list[Matrix]:
         compiled = self.compiled.angles(angles)
         prefix, suffix = compiled[:, : self._num_prefix], compiled[:, self._num_prefix :]
-        weights, of_weights = suffix.unique(dim=0, return_inverse=True)
+        weights, of_weights = _distinct(suffix)
         found = torch.empty(len(angles), len(self._rows), dtype=torch.float64)
         for index, phi in enumerate(weights):
             chosen = (of_weights == index).nonzero().squeeze(1)
@@ -70,7 +70,7 @@ class EffectiveMachine(GroupedMachine):
 
     def _outcomes(self, operators: Tensor, prefix: Tensor) -> Tensor:
         """Probabilities, (N, outcomes), for encoder angles (N, G'); equal ones are prepared once."""
-        different, place = prefix.unique(dim=0, return_inverse=True)
+        different, place = _distinct(prefix)
         with torch.no_grad():
             if isinstance(self._state, PreparedState):
                 operators = self._state.coordinates(operators)
@@ -82,3 +82,11 @@ class EffectiveMachine(GroupedMachine):
         if isinstance(self._state, PreparedState):
             return self._state.state(prefix.T)
         return product_state(self._state.bloch(prefix))
+
+
+def _distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The different rows, (R, G), and which of them each row is, (N,)."""
+    if not rows.shape[1]:
+        return rows[:1], torch.zeros(len(rows), dtype=torch.long)
+    different, place = rows.unique(dim=0, return_inverse=True)
+    return different, place

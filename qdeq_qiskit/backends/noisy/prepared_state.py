@@ -122,7 +122,7 @@ class _Stage:
                 # ∂a' = … − b' ∂φ and ∂b' = … + a' ∂φ; the first column is the value.
                 value, tangents = moving[..., :1, :], moving[..., 1:, :]
                 moving = torch.cat((value, torch.addcmul(tangents, value.flip(0), slopes[index])), dim=-2)
-            table = torch.cat((table[: rotation.stay], moving.view(2 * rotation.pairs, -1)))
+            table = torch.cat((table[: rotation.stay], moving.view(2 * rotation.pairs, table.shape[1])))
         return table.unflatten(1, shape)
 
 

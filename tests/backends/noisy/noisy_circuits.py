@@ -6,6 +6,7 @@ string at a time, and the assignment matrices as one Kronecker product.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from qiskit_aer import AerSimulator
 from torch import Tensor
 
 from qdeq_qiskit.backends.compiled import CompiledCircuit, compile_circuit
+from qdeq_qiskit.backends.noisy import NoisyCircuit, NoisyLayer
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, random_layer, ryzxy_gates, z_readout
 from qdeq_qiskit.noise import CircuitNoise, NoiseRecipe
 
@@ -132,3 +134,20 @@ def random_point(model: QNNCircuit, rows: int = 2, seed: int = 0) -> tuple[Tenso
     features = torch.randn(rows, model.num_features, generator=generator, dtype=torch.float64)
     weight = 3 * torch.randn(model.num_weights, generator=generator, dtype=torch.float64)
     return features, weight
+
+
+MODELS: dict[str, Callable[..., QNNCircuit]] = {
+    "angle": angle_model,
+    "amplitude": amplitude_model,
+    "tangled": tangled_model,
+}
+
+
+def layer_of(
+    model: QNNCircuit, recipe: NoiseRecipe, *, encoder_noise: bool = True, idle: bool = False
+) -> tuple[NoisyLayer, torch.Tensor]:
+    """A layer in double precision, and some features."""
+    compiled, noise = compiled_with(model, recipe, idle=idle)
+    features, weight = random_point(model)
+    circuit = NoisyCircuit(model, compiled, noise, encoder_noise=encoder_noise)
+    return NoisyLayer(circuit, precision="double", weight=torch.nn.Parameter(weight)), features
