@@ -22,9 +22,10 @@ from torch.autograd.function import once_differentiable
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles
 from qdeq_qiskit.backends.machine import Machine
-from qdeq_qiskit.backends.maps.measured import MeasuredMap
+from qdeq_qiskit.backends.maps.sampled import SampledMap
 from qdeq_qiskit.backends.measurement import Measurement
 from qdeq_qiskit.backends.program import GateProgram, program_of
+from qdeq_qiskit.backends.quadratic_form import probes, slope_of_form
 from qdeq_qiskit.backends.spsa import SPSA, WeightGradient, chosen
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost, MeasuredJacobian
@@ -239,9 +240,9 @@ class SampledLayer(nn.Module, Bindable):
             )
             chain = self._chain(v, weight, directions, near)
             return MeasuredJacobian(torch.bmm(derivatives, chain), chain, covariance)
-        points, steps = _probes(v, directions)
+        points, steps = probes(v, directions)
         measured = self.machine.run(self._angles(points.flatten(0, 2), weight), shots=shots)
-        jacobian = _slope_of_form(v, directions, points, steps, value.detach().double(), measured.values.to(v))
+        jacobian = slope_of_form(v, directions, points, steps, value.detach().double(), measured.values.to(v))
         # By the square of each of the two values' factors in the difference.
         factors = points.square().sum(-1) / (2 * steps * v.square().sum(-1, keepdim=True))  # (2, B, m)
         factors = torch.where(factors.isfinite(), factors, 0.0)
@@ -252,10 +253,10 @@ class SampledLayer(nn.Module, Bindable):
 
     def _along_features(self, v: Tensor, weight: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """By the two-point rule on N(v) = ‖v‖² q(v)."""
-        points, steps = _probes(v, directions)
+        points, steps = probes(v, directions)
         values = self.machine.run(self._angles(torch.cat((v, points.flatten(0, 2))), weight)).values.to(v)
         value = values[: len(v)]
-        return value, _slope_of_form(v, directions, points, steps, value, values[len(v) :])
+        return value, slope_of_form(v, directions, points, steps, value, values[len(v) :])
 
     def _along_angles(
         self, v: Tensor, weight: Tensor, directions: Tensor, near: Tensor | None
@@ -273,75 +274,6 @@ class SampledLayer(nn.Module, Bindable):
         if not tangents:
             return v.new_zeros(len(v), len(self._input_slots), 0).cpu()
         return torch.stack(tangents, dim=-1)[:, self._input_slots]
-
-
-def _probes(v: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """v + s d and v − s d for each direction, (2, B, m, d), and s, (B, m): as long as v, where noise matters least."""
-    norm = torch.linalg.vector_norm(v, dim=1)
-    length = torch.linalg.vector_norm(directions, dim=0)
-    steps = torch.where(norm > 0, norm, 1.0).unsqueeze(1) / torch.where(length > 0, length, 1.0)
-    moves = steps.unsqueeze(-1) * directions.T
-    return torch.stack((v.unsqueeze(1) + moves, v.unsqueeze(1) - moves)), steps
-
-
-def _slope_of_form(
-    v: Tensor, directions: Tensor, points: Tensor, steps: Tensor, value: Tensor, values: Tensor
-) -> Tensor:
-    """∂q/∂v · directions, (B, K, m), from q at v, (B, K), and at the probes, in their order."""
-    forms = points.square().sum(-1, keepdim=True) * values.unflatten(0, points.shape[:3])
-    slope = (forms[0] - forms[1]) / (2 * steps.unsqueeze(-1))  # (B, m, K)
-    jacobian = slope.mT - 2 * value.unsqueeze(-1) * (v @ directions).unsqueeze(1)
-    # At v = 0, which encodes as the first basis state, the derivative is taken as zero.
-    square = v.square().sum(-1).view(-1, 1, 1)
-    return torch.where(square > 0, jacobian / torch.where(square > 0, square, 1.0), 0.0)
-
-
-class SampledMap(MeasuredMap[SampledLayer]):
-    """w ↦ q(R w + x), measured anew at every evaluation.
-
-    Its Jacobian is measured too, together with the value, and is a constant to autograd. The value is not: a gradient
-    through a Newton step is therefore the implicit one where the iteration has converged, and not further from the
-    fixed point. That gradient is measured when it is asked for, with all its shifts, once for each recorded value.
-    """
-
-    @property
-    def cost(self) -> MapCost:
-        return self._source.cost(self._lift.shape[1])
-
-    @property
-    def is_sampled(self) -> bool:
-        return self._source.is_sampled
-
-    def value(self, w: Tensor) -> Tensor:
-        return self._source.value(self._v(w), self._weight, near=self._x)
-
-    def measure(self, w: Tensor, *, shots: int | None = None) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            measured = self._source.measure(self._v(w), self._weight, shots=shots, near=self._x)
-        return measured.values.to(w), measured.covariance.to(w)
-
-    def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        v = self._v(w)
-        measured, jacobian = self._source.value_and_jacobian(v, self._weight, self._lift, near=self._x)
-        return self._source.value(v, self._weight, measured, near=self._x), jacobian
-
-    def measure_jacobian(self, w: Tensor, value: Tensor, *, shots: int | None = None) -> MeasuredJacobian:
-        with torch.no_grad():
-            found = self._source.measure_jacobian(
-                self._v(w), self._weight, self._lift, value, shots=shots, near=self._x
-            )
-        return MeasuredJacobian(found.jacobian.to(w), found.along.to(w), found.covariance.to(w))
-
-    def vjp(self, w: Tensor, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        of_x, of_weight = (tensor.requires_grad for tensor in self.inputs)
-        if not (of_x or of_weight):
-            return None, None
-        v = self._v(w).detach()
-        return self._source.vjp(v, self._weight, cotangent, of_v=of_x, of_weight=of_weight)
-
-    def unlifted_jacobian(self, w: Tensor) -> Tensor:
-        identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
-        return self._source.value_and_jacobian(self._v(w), self._weight, identity, near=self._x)[1]
 
 
 class _Measured(torch.autograd.Function):

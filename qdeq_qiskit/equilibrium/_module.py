@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import fields, replace
 from typing import Any, Literal
 
 import torch
@@ -18,6 +17,7 @@ from ._reason import SUCCESSES, Reason
 from ._root import Root, checked_value
 from ._solution import Solution
 from ._solve import solve
+from ._spread import finite_rows, spread, spread_rows
 from .adjoints import Adjoint
 from .adjoints.implicit import ImplicitAdjoint
 from .penalties import JacobianPenalty
@@ -154,7 +154,7 @@ class Equilibrium(nn.Module):
         else:
             rows = x.detach().flatten(1).isfinite().all(dim=1).nonzero().squeeze(1)
             solution = self._equilibrium(x.index_select(0, rows), start.index_select(0, rows), layers)
-            solution = _spread(solution, rows, start, self.lift)
+            solution = spread(solution, rows, start, self.lift)
         if solution.mode == "implicit" and self.on_failure != "record":
             self._report(solution)
         return solution
@@ -230,7 +230,7 @@ class Equilibrium(nn.Module):
         further = torch.zeros_like(root.evaluations)  # Jacobians for the gradient
         if differentiable:
             # The rows of a sample without any finite value would make NaN of every gradient of the weights.
-            rows = _finite_rows(root)
+            rows = finite_rows(root)
             some = fixed_point_map if rows is None else fixed_point_map.select(rows)
             w = root.w if rows is None else root.w.index_select(0, rows)
             some_jacobian = jacobian if rows is None or jacobian is None else jacobian.index_select(0, rows)
@@ -249,7 +249,7 @@ class Equilibrium(nn.Module):
             attached = self.adjoint.attach(some, w, some_jacobian, some_value)
             value = attached if rows is None else root.w.index_copy(0, rows, attached)
             jacobian = (
-                some_jacobian if rows is None or some_jacobian is None else _spread_rows(some_jacobian, rows, root)
+                some_jacobian if rows is None or some_jacobian is None else spread_rows(some_jacobian, rows, root)
             )
         return Solution(
             value=value,
@@ -366,41 +366,3 @@ def _completed(jacobian: Tensor | None, fixed_point_map: FixedPointMap, w: Tenso
         part = w.index_select(0, rows)
         measured = fixed_point_map.frozen().select(rows).measure_jacobian(part, part).jacobian
     return jacobian.index_copy(0, rows, measured), count.index_fill(0, rows, 1)
-
-
-def _finite_rows(root: Root) -> Tensor | None:
-    """The samples with a finite residual, or None if all have one."""
-    if not root.unconverged:
-        return None
-    finite = root.residual.isfinite()
-    return None if bool(finite.all()) else finite.nonzero().squeeze(1)
-
-
-def _spread_rows(some: Tensor, rows: Tensor, root: Root) -> Tensor:
-    """`some` in its rows, NaN in the others."""
-    return some.new_full((len(root.w), *some.shape[1:]), torch.nan).index_copy(0, rows, some)
-
-
-def _spread(solution: Solution, rows: Tensor, start: Tensor, lift: Tensor | None) -> Solution:
-    """The solution of the samples `rows`, as one of the whole batch, the others being NOT_FINITE."""
-    rest = {
-        "value": start,
-        "state": start if lift is None else start @ lift.mT,
-        "residual": start.new_full((len(start),), torch.inf),
-        "reason": torch.full((len(start),), int(Reason.NOT_FINITE), device=start.device),
-    }
-    rest["relative_residual"] = rest["residual"]
-    none = torch.zeros_like(rest["reason"])
-    spread: dict[str, Any] = {}
-    for field in fields(solution):
-        part = getattr(solution, field.name)
-        if not isinstance(part, Tensor) or field.name == "penalty":
-            continue
-        if field.name in ("jacobian", "covariance"):
-            whole = part.new_full((len(start), *part.shape[1:]), torch.nan)
-        else:
-            whole = rest.get(field.name, none.to(part.dtype))
-        spread[field.name] = whole.index_copy(0, rows, part)
-    if solution.trace is not None:
-        spread["trace"] = [rest["residual"].index_copy(0, rows, part) for part in solution.trace]
-    return replace(solution, **spread)

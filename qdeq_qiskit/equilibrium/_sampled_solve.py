@@ -6,12 +6,11 @@ that are in it, with their own counts of shots, and stops a sample before it wou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ._map import FixedPointMap, MeasuredJacobian
+from ._prices import Prices, on_grid
 from ._reason import Reason
 from ._root import Root, checked_value
 from ._spectrum import Spectrum
@@ -20,11 +19,6 @@ from .solvers.sampled import SampledSolver
 
 NORMAL_95 = 1.959963984540054
 """The 95% interval of a normal distribution is its mean ± so many standard deviations."""
-
-_STEPS_PER_OCTAVE = 4
-"""Counts of shots are powers of 2^¼ of an evaluation's, so that samples share calls."""
-
-_UNLIMITED = 2**60
 
 _FAR = 9.0
 """A step longer than this, in variances of the estimate, is where f may not be linear: it is estimated again."""
@@ -59,11 +53,8 @@ class _Run:
     def __init__(self, fixed_point_map: FixedPointMap, start: Tensor, solver: SampledSolver, *, trace: bool) -> None:
         samples, n = start.shape
         self.map, self.solver = fixed_point_map, solver
-        self.cost = fixed_point_map.cost
         self.exact = not fixed_point_map.is_sampled
-        self.own_shots = max(self.cost.shots_per_circuit, 1)
-        self.jacobian_shots = solver.jacobian_shots or self.own_shots
-        _check_budget(self)
+        self.prices = Prices.of(fixed_point_map, solver)
         count = torch.zeros(samples, dtype=torch.int64, device=start.device)
         self.w = start.clone()
         self.residual = start.new_full((samples,), torch.inf)
@@ -86,7 +77,7 @@ class _Run:
             rows = self._look(rows)
             if not len(rows) or iteration == self.solver.max_iterations:
                 break
-            rows = self._affordable(rows, self._reserve() + self._price(self.own_shots))
+            rows = self._affordable(rows, self.prices.reserve + self.prices.value(self.prices.shots))
             self._damped_step(rows, iteration)
         self.stable = self.reason == int(Reason.WITHIN_NOISE)
 
@@ -95,11 +86,11 @@ class _Run:
         for _ in range(self.solver.newton_steps):
             sought = (self.reason == int(Reason.MAX_ITERATIONS)) & self.relative.isfinite()
             rows = sought.nonzero().squeeze(1)
-            price = self._price(self.own_shots) + self._jacobian_price()
-            rows = self._affordable(rows, self._reserve() + price)
+            price = self.prices.value(self.prices.shots) + self.prices.jacobian(self.prices.jacobian_shots)
+            rows = self._affordable(rows, self.prices.reserve + price)
             if not len(rows):
                 return
-            measured = self._measure_jacobian(rows, self.jacobian_shots)
+            measured = self._measure_jacobian(rows, self.prices.jacobian_shots)
             inverse = self._spectrum(rows, measured.jacobian).floored_inverse
             step = (inverse @ (self.value[rows] - self.w[rows]).double().unsqueeze(2)).squeeze(2)
             self.w[rows] = self.w[rows] + step.to(self.w)
@@ -129,11 +120,11 @@ class _Run:
             self._damped_step(active, iteration)
             total[active] += self.w[active]
             count[active] += 1
-            price = self._price(self.own_shots) + self._reserve()
-            active = active[self.shots[active] + price <= self._budget()]
+            price = self.prices.value(self.prices.shots) + self.prices.reserve
+            active = active[self.shots[active] + price <= self.prices.budget]
             if not len(active):
                 break
-            noise[active] = self._evaluate(active, self.own_shots).diagonal(dim1=1, dim2=2).sum(1)
+            noise[active] = self._evaluate(active, self.prices.shots).diagonal(dim1=1, dim2=2).sum(1)
         drift = (self.w[rows] - first[rows]) / (self.solver.damping * count[rows].unsqueeze(1))
         going = drift.square().sum(1) > self.solver.c * noise[rows] / count[rows]
         able = torch.isin(rows, active) & going
@@ -144,9 +135,9 @@ class _Run:
     def estimate(self) -> None:
         """Fresh shots where each sample has come to, one Newton step from them, and its covariance."""
         rows = (self.reason == int(Reason.WITHIN_NOISE)).nonzero().squeeze(1)
-        first = self.solver.estimate * self.own_shots
-        left = self._affordable_shots(rows, self._jacobian_price())
-        shots = torch.where(left < first, _on_grid(left, self.own_shots, torch.floor), torch.full_like(rows, first))
+        first = self.solver.estimate * self.prices.shots
+        left = self.prices.affordable(self.shots[rows] + self.prices.jacobian(self.prices.jacobian_shots))
+        shots = torch.where(left < first, on_grid(left, self.prices.shots, torch.floor), torch.full_like(rows, first))
         bound = torch.full_like(rows, _FAR, dtype=torch.double)
         for _ in range(_MOST_ESTIMATES):
             if not len(rows):
@@ -187,7 +178,7 @@ class _Run:
 
     def _look(self, rows: Tensor) -> Tensor:
         """Evaluates samples where they are, notes which have arrived, and returns the others that may go on."""
-        covariance = self._evaluate(rows, self.own_shots)
+        covariance = self._evaluate(rows, self.prices.shots)
         noise = covariance.diagonal(dim1=1, dim2=2).sum(1)
         residual, relative = self.residual[rows], self.relative[rows]
         finite = relative.isfinite()
@@ -217,7 +208,7 @@ class _Run:
         self.residual[rows] = torch.where(residual.isnan(), torch.inf, residual)
         self.relative[rows] = torch.where(relative.isnan(), torch.inf, relative)
         self.evaluations[rows] += 1
-        self.shots[rows] += self._price(shots)
+        self.shots[rows] += self.prices.value(shots)
         return covariance
 
     def _evaluate_each(self, rows: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
@@ -235,7 +226,7 @@ class _Run:
             self.w[rows], self.value[rows], shots=None if self.exact else shots
         )
         self.jacobian_evaluations[rows] += 1
-        self.shots[rows] += self._jacobian_price(shots)
+        self.shots[rows] += self.prices.jacobian(shots)
         return measured
 
     def _measure_jacobian_each(self, rows: Tensor, shots: Tensor) -> MeasuredJacobian:
@@ -251,8 +242,8 @@ class _Run:
         An error of J enters the estimate multiplied by the step, which itself gets shorter as shots grow. To keep one
         J would not do: one that noise made nearly singular makes covariances that no number of shots gets down.
         """
-        growth = (shots / (self.solver.estimate * self.own_shots)).clamp(min=1).sqrt()
-        return (self.jacobian_shots * growth).long()
+        growth = (shots / (self.solver.estimate * self.prices.shots)).clamp(min=1).sqrt()
+        return (self.prices.jacobian_shots * growth).long()
 
     def _newton_estimate(
         self, rows: Tensor, value: Tensor, covariance: Tensor, measured: MeasuredJacobian
@@ -287,12 +278,12 @@ class _Run:
             # 5% more than the square-root law asks for: the next covariance is not quite this one.
             needed = shots * (1.05 * (width / self.solver.precision).square()).clamp(max=self.solver.growth)
             # A sample that is only far may have had more than it needs.
-            needed = torch.where(short, needed, torch.minimum(needed.clamp(min=self.own_shots), shots))
-            wanted = _on_grid(needed, self.own_shots, torch.ceil)
-        beside = self._jacobian_shots_beside(wanted) * self.cost.circuits_per_jacobian
-        left = self._affordable_shots(rows, beside)
-        possible = torch.minimum(wanted, _on_grid(left, self.own_shots, torch.floor))
-        more = (left >= self.own_shots) & (short & (possible > shots) | far & ~short & (possible >= wanted))
+            needed = torch.where(short, needed, torch.minimum(needed.clamp(min=self.prices.shots), shots))
+            wanted = on_grid(needed, self.prices.shots, torch.ceil)
+        beside = self._jacobian_shots_beside(wanted) * self.prices.jacobian(1)
+        left = self.prices.affordable(self.shots[rows] + beside)
+        possible = torch.minimum(wanted, on_grid(left, self.prices.shots, torch.floor))
+        more = (left >= self.prices.shots) & (short & (possible > shots) | far & ~short & (possible >= wanted))
         self.reason[rows[(short | far) & ~more]] = int(Reason.BUDGET)
         return more, possible
 
@@ -304,47 +295,9 @@ class _Run:
 
     def _affordable(self, rows: Tensor, price: int) -> Tensor:
         """The samples that can still pay; the others end here."""
-        able = self.shots[rows] + price <= self._budget()
+        able = self.shots[rows] + price <= self.prices.budget
         self.reason[rows[~able]] = int(Reason.BUDGET)
         return rows[able]
 
     def _part(self, rows: Tensor) -> FixedPointMap:
         return self.map if len(rows) == len(self.w) else self.map.select(rows)
-
-    def _price(self, shots: int) -> int:
-        """Shots of one evaluation of one sample, over all its circuits."""
-        return 0 if self.exact else self.cost.circuits_per_value * shots
-
-    def _jacobian_price(self, shots: int | None = None) -> int:
-        """The same of one Jacobian; None for as many shots a circuit as the first one takes."""
-        return 0 if self.exact else self.cost.circuits_per_jacobian * (shots or self.jacobian_shots)
-
-    def _affordable_shots(self, rows: Tensor, beside: int | Tensor) -> Tensor:
-        """Shots a circuit, (M,), for which the samples can be evaluated once, if so many more are spent beside."""
-        return (self._budget() - self.shots[rows] - beside) / max(self.cost.circuits_per_value, 1)
-
-    def _reserve(self) -> int:
-        """What the least estimate takes, which the search must leave."""
-        return self._price(self.own_shots) + self._jacobian_price()
-
-    def _budget(self) -> int:
-        return _UNLIMITED if self.solver.max_shots is None else self.solver.max_shots
-
-
-def _check_budget(run: _Run) -> None:
-    if run.exact or run.solver.max_shots is None:
-        return
-    least = run._price(run.own_shots) + run._reserve()
-    if run.solver.max_shots < least:
-        raise ValueError(
-            f"max_shots={run.solver.max_shots} is less than the {least} shots that one evaluation, one Jacobian and "
-            "one estimate take: raise it, or lower the backend's shots or jacobian_shots."
-        )
-
-
-def _on_grid(shots: Tensor, unit: int, round_to: Callable[[Tensor], Tensor]) -> Tensor:
-    """The next count on the grid, by `torch.ceil` or `torch.floor`; counts that are on it stay."""
-    place = (shots.double().clamp(min=1) / unit).log2() * _STEPS_PER_OCTAVE
-    nearest = place.round()
-    place = torch.where((place - nearest).abs() < 1e-6, nearest, round_to(place))
-    return (unit * torch.exp2(place / _STEPS_PER_OCTAVE) + 1e-6).floor().long().clamp(min=1)

@@ -1,0 +1,87 @@
+"""What a sample's measurements take in shots, and what its budget leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ._map import FixedPointMap
+from .solvers.sampled import SampledSolver
+
+_UNLIMITED = 2**60
+
+_STEPS_PER_OCTAVE = 4
+"""Counts of shots are those of an evaluation times powers of 2^¼, so that samples share calls."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Shots over all circuits of one sample; all zero where f is exact.
+
+    Attributes:
+        shots: of each circuit of one evaluation, unless more are wanted.
+        jacobian_shots: of each circuit of the first Jacobian.
+        circuits_per_value: circuits of one evaluation.
+        circuits_per_jacobian: circuits of one Jacobian.
+        budget: the most that one sample may spend.
+    """
+
+    shots: int
+    jacobian_shots: int
+    circuits_per_value: int
+    circuits_per_jacobian: int
+    budget: int
+
+    @classmethod
+    def of(cls, fixed_point_map: FixedPointMap, solver: SampledSolver) -> Self:
+        """Those of a map.
+
+        Raises:
+            ValueError: the solver's budget is below what the least search and estimate take.
+        """
+        if not fixed_point_map.is_sampled:
+            return cls(1, 1, 0, 0, _UNLIMITED)
+        cost = fixed_point_map.cost
+        prices = cls(
+            shots=cost.shots_per_circuit,
+            jacobian_shots=solver.jacobian_shots or cost.shots_per_circuit,
+            circuits_per_value=cost.circuits_per_value,
+            circuits_per_jacobian=cost.circuits_per_jacobian,
+            budget=_UNLIMITED if solver.max_shots is None else solver.max_shots,
+        )
+        least = prices.value(prices.shots) + prices.reserve
+        if prices.budget < least:
+            raise ValueError(
+                f"max_shots={solver.max_shots} is less than the {least} shots that one evaluation, one Jacobian and "
+                "one estimate take: raise it, or lower the backend's shots or jacobian_shots."
+            )
+        return prices
+
+    @property
+    def reserve(self) -> int:
+        """What the least estimate takes, which the search must leave."""
+        return self.value(self.shots) + self.jacobian(self.jacobian_shots)
+
+    def value(self, shots: int) -> int:
+        """What an evaluation with so many shots a circuit takes."""
+        return self.circuits_per_value * shots
+
+    def jacobian(self, shots: int) -> int:
+        """What a Jacobian with so many shots a circuit takes."""
+        return self.circuits_per_jacobian * shots
+
+    def affordable(self, spent: Tensor) -> Tensor:
+        """Shots a circuit, (M,), with which samples that will have spent so much can be evaluated once."""
+        return (self.budget - spent) / max(self.circuits_per_value, 1)
+
+
+def on_grid(shots: Tensor, unit: int, round_to: Callable[[Tensor], Tensor]) -> Tensor:
+    """The next count on the grid, by `torch.ceil` or `torch.floor`; counts that are on it stay."""
+    place = (shots.double().clamp(min=1) / unit).log2() * _STEPS_PER_OCTAVE
+    nearest = place.round()
+    place = torch.where((place - nearest).abs() < 1e-6, nearest, round_to(place))
+    return (unit * torch.exp2(place / _STEPS_PER_OCTAVE) + 1e-6).floor().long().clamp(min=1)
