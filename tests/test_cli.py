@@ -101,10 +101,65 @@ def test_a_sampled_backend_is_compared_with_the_exact_one_on_a_few_images(run: P
     figures = json.loads((run / "evaluations" / "shots-4.json").read_text())
     exact, sampled, compared = figures.values()
     assert exact["shots"] == 0
-    assert sampled["shots"] == 4096 * sampled["circuits"] > 0
+    assert sampled["shots"] >= 4096 * sampled["circuits"] > 0, "an estimate takes the shots of many evaluations at once"
     # One evaluation's standard error is at most 1/sqrt(4096) a readout; averaging only helps.
     assert 0 < compared["median_displacement"] < 3 * 2 / 64
-    assert "branch_changes" not in compared, "below the noise, roots cannot be told apart"
+    assert (compared["branch_changes"], compared["not_compared"]) == (0, 0), "within three half-widths of the estimate"
+    assert "95% half-width of w*, median" in result.stdout
+
+
+def test_noise_stands_beside_the_exact_backend_with_roots_followed_and_intervals(run: Path) -> None:
+    exact = qdeq("evaluate", run, "--noise", "noise/depolarizing.yaml")
+    assert exact.exit_code == 0, exact.output
+    assert re.search(r"95% interval +│ +[\d.]+% – [\d.]+%", exact.stdout)
+    figures = json.loads((run / "evaluations" / "depolarizing-40.json").read_text())
+    compared = figures["compared"]
+    assert compared["median_displacement"] > 0.01, "noise moves every root by far more than the tolerance"
+    assert compared["branch_changes"] <= 2, "and yet they are the same roots"
+    sampled = qdeq(
+        "evaluate", run, "--noise", "depolarizing", "--shots", 512, "--mitigation", "matrix", "--no-encoder-noise",
+        "--samples", 6,
+    )  # fmt: skip
+    assert sampled.exit_code == 0, sampled.output
+    (noisy,) = (
+        entry
+        for name, entry in json.loads(
+            (run / "evaluations" / "depolarizing-512shots-matrix-ideal_encoder-6.json").read_text()
+        ).items()
+        if "512 shots" in name
+    )
+    assert noisy["shots"] > 0
+    assert noisy["median_half_width"] > 0
+
+
+def test_shots_alone_are_of_the_ideal_circuit(run: Path) -> None:
+    result = qdeq("evaluate", run, "--shots", 256, "--samples", 5)
+    assert result.exit_code == 0, result.output
+    assert "ideal circuit, 256 shots" in " ".join(result.stdout.split())
+    assert (run / "evaluations" / "256shots-5.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (("--noise", "readout", "--backend", "shots"), ["--backend and --noise exclude each other"]),
+        (("--noise", "depolarising"), ["did you mean 'depolarizing'?"]),
+        (("--mitigation", "trex"), ["--mitigation is about noise", "--noise"]),
+        (("--no-encoder-noise", "--shots", "9"), ["--encoder-noise is about noise"]),
+        (("--noise", "readout", "--mitigation", "trx", "--shots", "9"), ["trx", "trex"]),
+        (
+            ("--noise", "readout", "--mitigation", "{readot: trex}", "--shots", "9"),
+            ["readot", "did you mean 'readout'?"],
+        ),
+        (("--noise", "readout", "--mitigation", "trex"), ["trex", "shots"]),
+    ],
+)
+def test_options_of_noise_that_cannot_be_meant_are_one_line(
+    run: Path, options: tuple[str, ...], parts: list[str]
+) -> None:
+    line = error_line(qdeq("evaluate", run, *options))
+    for part in parts:
+        assert part in line
 
 
 def test_direct_mode_shows_a_dash_where_an_equilibrium_has_a_residual() -> None:

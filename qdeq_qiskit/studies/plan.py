@@ -214,8 +214,7 @@ def _cell(
     reference: str | None,
 ) -> Cell:
     tolerance = study.tolerance if condition.shots is None else None
-    backend = condition.backend.model_dump(exclude={"description"})
-    key = digest([FORMAT, __version__, model.identity, backend, study.samples, tolerance])
+    key = digest([FORMAT, __version__, model.identity, condition.backend, study.samples, tolerance])
     return Cell(
         key=key,
         model=model,

@@ -127,8 +127,8 @@ class StudyRecipe(BaseModel):
     )
     mitigation: Annotated[tuple[StudyMitigation | None, ...], Field(min_length=1)] = Field(
         default=(None,),
-        description="How errors are mitigated: short names such as trex+zne, or {name: ...} with a mitigation recipe's "
-        "keys; null for not.",
+        description="How errors are mitigated: short names such as trex+zne, or {name: ...} with the keys of a "
+        "mitigation recipe; null for not.",
     )
     backend: dict[str, Any] = Field(
         default={}, description="Further options of the noisy backend, such as encoder_noise, method or basis_gates."

@@ -60,7 +60,7 @@ class TrainedModel:
     @property
     def circuit_key(self) -> str:
         """Equal for models whose circuit is."""
-        return digest([self.recipe.circuit.model_dump(), self.layers_in_circuit])
+        return digest([self.recipe.circuit, self.layers_in_circuit])
 
 
 class Datasets:
@@ -114,8 +114,8 @@ def _to_be_trained(model: StudyModel, study: StudyRecipe, datasets: Datasets, so
     for seed in model.seeds or study.seeds:
         seeded = recipe.model_copy(update={"seed": seed})
         run = Path("runs") / f"{model.name.replace(' ', '_')}-seed{seed}"
-        depends = [seeded.model_dump(exclude={"description"}), splits.fingerprint()]
-        yield TrainedModel(model.name, seeded, run, given=False, identity=digest(depends))
+        identity = digest([seeded, splits.fingerprint()])
+        yield TrainedModel(model.name, seeded, run, given=False, identity=identity)
 
 
 def _given(name: str, path: Path, datasets: Datasets) -> TrainedModel:
@@ -126,5 +126,5 @@ def _given(name: str, path: Path, datasets: Datasets) -> TrainedModel:
     with setting_up():
         classifier = QDEQClassifier.load(run.model).recipe
     assert classifier is not None
-    depends = [weights, classifier.model_dump(), datasets.of(recipe).test.digest()]
-    return TrainedModel(name, recipe, path.resolve(), given=True, identity=digest(depends))
+    identity = digest([weights, classifier, datasets.of(recipe).test.digest()])
+    return TrainedModel(name, recipe, path.resolve(), given=True, identity=identity)

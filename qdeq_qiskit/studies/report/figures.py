@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
 from qdeq_qiskit.studies.plan import IDEAL
-from qdeq_qiskit.studies.report.sweep import Panel, Sweep, spread
+from qdeq_qiskit.studies.report.sweep import Panel, Sweep, by_budget, spread
 from qdeq_qiskit.training.report.style import ACCENT, INK, MAIN, styled
 
 THIRD = "#5a8f3c"
@@ -72,13 +72,28 @@ def accuracy(sweep: Sweep, looks: Looks) -> Figure:
 
 
 @styled
+def budget(sweep: Sweep, looks: Looks) -> Figure:
+    """Accuracy against the shots that an image takes in all: evaluations, measured Jacobians and estimates."""
+    figure, grid = _grid(len(sweep.panels), width=7.6 if len(sweep.panels) == 1 else 5.2, height=3.8)
+    for axes, panel in zip(grid, sweep.panels, strict=True):
+        _draw(axes, sweep, panel, "accuracy", looks, interval=True)
+        _control(axes, panel)
+        axes.set_title(panel.title or "At equal cost")
+        axes.set_ylabel("accuracy")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.set_ylim(top=1.02)
+    _legend(figure, grid)
+    return figure
+
+
+@styled
 def displacement(sweep: Sweep, looks: Looks) -> Figure:
     """How far the states move, and how many samples settle on another root, or on none."""
     return _rows(
         sweep,
         looks,
         [
-            _Row("displacement", "displacement of w*, median", "‖w* − w* without noise‖", logarithmic=True),
+            _Row("displacement", "displacement", "‖w* − w* without noise‖, median", logarithmic=True),
             _Row("branch_share", "changes of branch", "share of matched images", percent=True),
             _Row("changed_prediction", "other answers", "share of images", percent=True),
         ],
@@ -92,9 +107,9 @@ def solver(sweep: Sweep, looks: Looks) -> Figure:
         _only(sweep, "mode", "implicit"),
         looks,
         [
-            _Row("residual", "residual that is reached, median", "‖f(w) − w‖ / ‖f(w)‖", logarithmic=True),
-            _Row("unconverged", "equilibria not found", "share of images", percent=True),
-            _Row("iterations", "solver iterations", "iterations per image", from_zero=True),
+            _Row("residual", "residual", "‖f(w) − w‖ / ‖f(w)‖, median", logarithmic=True),
+            _Row("unconverged", "not found", "share of images", percent=True),
+            _Row("iterations", "work", "solver iterations per image", from_zero=True),
             _Row("spectral_radius", "contraction", "spectral radius of ∂f/∂w, median", from_zero=True),
         ],
     )
@@ -107,8 +122,8 @@ def certainty(sweep: Sweep, looks: Looks) -> Figure:
         _only(sweep, "mode", "implicit"),
         looks,
         [
-            _Row("half_width", "95 % interval of w*, median", "half-width of the widest entry", logarithmic=True),
-            _Row("confidence", "confidence in the answer, median", "probability of the predicted class", percent=True),
+            _Row("half_width", "95 % interval of w*", "half-width, widest entry, median", logarithmic=True),
+            _Row("confidence", "confidence", "probability of the answer, median", percent=True),
         ],
     )
 
@@ -144,7 +159,7 @@ def class_damage(sweep: Sweep, looks: Looks, class_names: Sequence[str]) -> Figu
             ax=axes,
         )
         axes.set_title(model)
-        axes.set_xlabel(sweep.label, fontsize=8.5)
+        axes.set_xlabel("" if sweep.named else sweep.label, fontsize=8.5)
         axes.set_ylabel("true class" if position % across == 0 else "")
         axes.tick_params(length=0, labelsize=8)
         axes.tick_params(axis="x", rotation=45 if sweep.ticks or len(places) > 8 else 0)
@@ -229,25 +244,32 @@ class _Row:
 
 
 def _rows(sweep: Sweep, looks: Looks, wanted: Sequence[_Row]) -> Figure:
-    """Quantities side by side, those that the table has; panels below one another."""
-    panels = [panel for panel in sweep.panels if len(panel.rows)]
-    drawn = [row for row in wanted if any(_varies(panel.rows, row.column) for panel in panels)]
-    across = 2 if len(panels) == 1 and len(drawn) == 4 else max(1, len(drawn))
-    figure, grid = _grid(len(drawn) * len(panels), width=10.5 / max(2, across), height=3.2, columns=across)
-    cells = iter(grid)
-    for panel in panels:
-        for row in drawn:
-            axes = next(cells)
-            _draw(axes, sweep, panel, row.column, looks, interval=False)
-            axes.set_title(row.title + (f"\n{panel.title}" if panel.title else ""))
-            axes.set_ylabel(row.label)
-            values = panel.rows[row.column].dropna()
-            if row.logarithmic and (values > 0).any():
-                axes.set_yscale("log")
-            elif row.from_zero or row.percent:
-                axes.set_ylim(0, max(1.12 * float(values.max() if len(values) else 1), 0.02 if row.percent else 0.1))
-            if row.percent:
-                axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    """Quantities that the table has: side by side, or below one another where panels stand side by side."""
+    drawn = [row for row in wanted if any(_varies(panel.rows, row.column) for panel in sweep.panels)]
+    panels = [panel for panel in sweep.panels if any(panel.rows[row.column].notna().any() for row in drawn)]
+    if len(panels) == 1:
+        across = 2 if len(drawn) in (2, 4) else 3
+        pictures = [(panels[0], row) for row in drawn]
+    else:
+        across = min(3, len(panels))
+        padding = [None] * (-len(panels) % across)
+        blocks = [[*panels, *padding][start : start + across] for start in range(0, len(panels), across)]
+        pictures = [(panel, row) for block in blocks for row in drawn for panel in block]  # type: ignore[misc]
+    figure, grid = _grid(len(pictures), width=10.5 / across, height=3.1, columns=across)
+    for axes, (panel, row) in zip(grid, pictures, strict=True):
+        if panel is None:
+            axes.set_axis_off()
+            continue
+        _draw(axes, sweep, panel, row.column, looks, interval=False)
+        axes.set_title(row.title + (f"; {panel.title}" if panel.title else ""), fontsize=9.5)
+        axes.set_ylabel(row.label)
+        values = panel.rows[row.column].dropna()
+        if row.logarithmic and (values > 0).any():
+            axes.set_yscale("log")
+        elif row.from_zero or row.percent:
+            axes.set_ylim(0, max(1.12 * float(values.max() if len(values) else 1), 0.02 if row.percent else 0.1))
+        if row.percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     _legend(figure, grid)
     return figure
 
@@ -267,6 +289,7 @@ def _draw(axes: Axes, sweep: Sweep, panel: Panel, value: str, looks: Looks, *, i
     """One quantity of every model along the axis: lines with bands, or points with bars where places are names."""
     models = list(dict.fromkeys(panel.rows["model"]))
     points = spread(panel.rows, value, interval=interval)
+    shade = 0.16 if len(models) <= 4 else 0.06
     for position, model in enumerate(models):
         line = points[points["model"] == model].sort_values("x")
         if line.empty:
@@ -280,13 +303,13 @@ def _draw(axes: Axes, sweep: Sweep, panel: Panel, value: str, looks: Looks, *, i
                 elinewidth=1.2, label=model,
             )  # fmt: skip
         else:
-            axes.fill_between(line["x"], line["low"], line["high"], color=colour, alpha=0.16, linewidth=0)
+            axes.fill_between(line["x"], line["low"], line["high"], color=colour, alpha=shade, linewidth=0)
             axes.plot(line["x"], line["mean"], color=colour, marker=marker, markersize=4, label=model)
     _axis(axes, sweep)
 
 
 def _axis(axes: Axes, sweep: Sweep) -> None:
-    axes.set_xlabel(sweep.label)
+    axes.set_xlabel("" if sweep.named else sweep.label)
     if sweep.logarithmic:
         axes.set_xscale("log")
     if sweep.ticks:
@@ -297,7 +320,7 @@ def _axis(axes: Axes, sweep: Sweep) -> None:
             for text in axes.get_xticklabels():
                 text.set_horizontalalignment("right")
                 text.set_rotation_mode("anchor")
-    else:
+    elif not sweep.logarithmic:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
     if sweep.named:
         axes.grid(axis="x", visible=False)
@@ -359,6 +382,9 @@ def figures_of(sweep: Sweep, looks: Looks, class_names: Sequence[str]) -> Iterat
     if rows["x"].nunique() > 1:
         yield "classes", lambda: class_damage(sweep, looks, class_names)
     yield "cost", lambda: cost(sweep, looks)
+    spent = by_budget(sweep)
+    if spent is not None:
+        yield "budget", lambda: budget(spent, looks)
 
 
-__all__ = ["Looks", "accuracy", "certainty", "class_damage", "cost", "displacement", "figures_of", "solver"]
+__all__ = ["Looks", "accuracy", "budget", "certainty", "class_damage", "cost", "displacement", "figures_of", "solver"]

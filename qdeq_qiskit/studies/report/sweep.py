@@ -120,7 +120,7 @@ def _by_noise(table: pd.DataFrame) -> Sweep:
     groups = _groups(noisy if len(noisy) else placed, ("shots", "mitigation"))
     parts = [(values, pd.concat([ideal, rows]) if len(noisy) else rows) for values, rows in groups]
     ticks = tuple((place[name], name.removeprefix("fake_")) for name in names)
-    label = "processor (its snapshot), by two-qubit gate error" if any("fake_" in name for name in names) else "noise"
+    label = "snapshots, from small to large two-qubit gate error" if any("fake_" in name for name in names) else "noise"
     return Sweep("noise", label, False, ticks, True, *_panels(parts))
 
 
@@ -132,7 +132,7 @@ def _groups(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[dict[str,
 
 def _panels(parts: list[tuple[dict[str, Any], pd.DataFrame]]) -> tuple[tuple[Panel, ...], int]:
     varying = [name for name in parts[0][0] if len({str(values[name]) for values, _ in parts}) > 1]
-    panels = [Panel(", ".join(_words(name, values) for name in varying), rows) for values, rows in parts]
+    panels = [Panel(", ".join(filter(None, (_words(n, values) for n in varying))), rows) for values, rows in parts]
     return tuple(panels[:MOST_PANELS]), max(0, len(panels) - MOST_PANELS)
 
 
@@ -141,7 +141,7 @@ def _words(name: str, values: dict[str, Any]) -> str:
     if name == "shots":
         return "exact" if pd.isna(value) else f"{int(value):,} shots"
     if name == "scale":
-        return f"λ = {value:g}"
+        return "" if value in (0, 1) else f"λ = {value:g}"
     if name == "mitigation":
         return "unmitigated" if value == UNMITIGATED else str(value)
     return str(value)
@@ -149,6 +149,18 @@ def _words(name: str, values: dict[str, Any]) -> str:
 
 def _equal(column: pd.Series, value: Any) -> pd.Series:
     return column.isna() if pd.isna(value) else column == value
+
+
+def by_budget(sweep: Sweep) -> Sweep | None:
+    """The same along the shots that one image took in all, whatever they were spent on; None without shots."""
+    panels = []
+    for panel in sweep.panels:
+        rows = panel.rows[panel.rows["total_shots"].fillna(0) > 0]
+        if len(rows):
+            each = rows["total_shots"].astype(float) / rows["samples"].astype(float)
+            place = each.groupby([rows["model"], rows["x"]]).transform("mean")
+            panels.append(Panel(panel.title, rows.assign(x=place)))
+    return Sweep("budget", "shots an image, in all", True, (), False, tuple(panels), 0) if panels else None
 
 
 def spread(rows: pd.DataFrame, value: str, *, interval: bool) -> pd.DataFrame:
