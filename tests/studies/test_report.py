@@ -125,7 +125,7 @@ def test_a_report_stands_alone_and_says_what_was_fixed_and_what_to_mind(finished
     page = (finished / "report.html").read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)""", page)
     names = {path.stem for path in (finished / "figures").glob("*.png")}
-    assert {"accuracy", "displacement", "solver", "certainty", "classes", "cost", "budget"} == names
+    assert {"accuracy", "displacement", "solver", "certainty", "classes", "cost"} == names
     assert page.count('src="data:image/png;base64,') == len(names)
     assert names == {path.stem for path in (finished / "figures").glob("*.svg")}
     for words in ("20 test images", "qdeq_qiskit", "as in the ansatz", "trained without noise", "control"):

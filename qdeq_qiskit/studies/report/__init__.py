@@ -74,15 +74,17 @@ def write_report(plan: Plan, directory: StudyDirectory, table: pd.DataFrame, mis
 
 
 def with_shares(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with what figures show: shares of changed branches, of equilibria not found, of other answers; and no
-    displacement of what others are compared with.
+    """The table with what figures show: shares of changed branches, of equilibria not found, of other answers,
+    shots an image; and no displacement of what others are compared with.
     """
     compared = table["samples"].astype(float) - table["not_compared"].astype(float)
+    spent = table["total_shots"].astype(float)
     compared_with_itself = (table["noise"] == IDEAL) & table["shots"].isna()
     shares = table.assign(
         branch_share=table["branch_changes"].astype(float) / compared.where(compared > 0),
         unconverged=1 - table["converged"],
         changed_prediction=1 - table["same_prediction"],
+        shots_each=(spent / table["samples"].astype(float)).where(spent > 0),
     )
     if compared_with_itself.all():
         return shares

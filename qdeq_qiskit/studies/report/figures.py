@@ -124,6 +124,7 @@ def certainty(sweep: Sweep, looks: Looks) -> Figure:
         [
             _Row("half_width", "95 % interval of w*", "half-width, widest entry, median", logarithmic=True),
             _Row("confidence", "confidence", "probability of the answer, median", percent=True),
+            _Row("shots_each", "cost", "shots an image, in all", logarithmic=True),
         ],
     )
 
@@ -315,7 +316,7 @@ def _axis(axes: Axes, sweep: Sweep) -> None:
     if sweep.ticks:
         axes.set_xticks([place for place, _ in sweep.ticks], [text for _, text in sweep.ticks])
         axes.xaxis.set_minor_locator(NullLocator())
-        if sum(len(text) for _, text in sweep.ticks) > 45:
+        if sum(len(text) for _, text in sweep.ticks) > (26 if sweep.named else 45):
             axes.tick_params(axis="x", rotation=35)
             for text in axes.get_xticklabels():
                 text.set_horizontalalignment("right")
@@ -382,7 +383,7 @@ def figures_of(sweep: Sweep, looks: Looks, class_names: Sequence[str]) -> Iterat
     if rows["x"].nunique() > 1:
         yield "classes", lambda: class_damage(sweep, looks, class_names)
     yield "cost", lambda: cost(sweep, looks)
-    spent = by_budget(sweep)
+    spent = by_budget(sweep) if sweep.column == "shots" else None
     if spent is not None:
         yield "budget", lambda: budget(spent, looks)
 
