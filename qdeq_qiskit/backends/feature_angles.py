@@ -70,7 +70,10 @@ class FeatureAngles:
         if self._tree is not None:
             return self._tree.along(v, directions)
         if self._slopes is not None:
-            return (self._slopes.to(v) @ directions).unsqueeze(-1)
+            if self._slopes.dtype != v.dtype or self._slopes.device != v.device:
+                with torch.inference_mode(False):  # what is kept must serve outside of inference mode too
+                    self._slopes = self._slopes.to(v)
+            return (self._slopes @ directions).unsqueeze(-1)
         columns = [torch.func.jvp(self, (v,), (column.expand_as(v),))[1] for column in directions.T]
         if not columns:
             return self(v).T.unsqueeze(1)[:, :0]

@@ -96,32 +96,32 @@ class BlochEncoder:
     def bloch(self, v: Tensor) -> Tensor:
         """(1, r) of every wire, (n, 4, B), of features, (B, d)."""
         gates, shifts = self._gates(v)
-        vectors = gates[0][:, :, 2] + shifts[0]  # |0⟩ points to +z
+        vectors = _shifted(gates[0][:, :, 2], shifts, 0)  # |0⟩ points to +z
         for level in range(1, self._depth):
-            vectors = (gates[level] * vectors.unsqueeze(1)).sum(2) + shifts[level]
+            vectors = _shifted((gates[level] * vectors.unsqueeze(1)).sum(2), shifts, level)
         return _with_one(vectors)
 
     def bloch_and_tangents(self, v: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """(1, r), (n, 4, B), and ∂r/∂w, (n, 3, m, B), along `directions` from the method of that name."""
         gates, shifts = self._gates(v)
         turning = directions.index_select(0, self._read).unflatten(0, (self._depth, self.num_wires)).unsqueeze(2)
-        vectors = gates[0][:, :, 2] + shifts[0]
+        vectors = _shifted(gates[0][:, :, 2], shifts, 0)
         # A rotation adds axis × r to the tangent, times ∂φ/∂w.
         tangents = (self._cross[0] @ vectors).unsqueeze(2) * turning[0]
         for level in range(1, self._depth):
             both = torch.cat((vectors.unsqueeze(2), tangents), dim=2)
             both = (gates[level].unsqueeze(3) * both.unsqueeze(1)).sum(2)
-            vectors = both[:, :, 0] + shifts[level]
+            vectors = _shifted(both[:, :, 0], shifts, level)
             tangents = both[:, :, 1:] + (self._cross[level] @ vectors).unsqueeze(2) * turning[level]
         return _with_one(vectors), tangents
 
-    def _gates(self, v: Tensor) -> tuple[Tensor, Tensor | list[float]]:
-        """A of all levels and wires, (depth, n, 3, 3, B), and b, (depth, n, 3, B), or zeros."""
+    def _gates(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        """A of all levels and wires, (depth, n, 3, 3, B), and b, (depth, n, 3, B); None for zeros."""
         angles = self._angles(v).T
         table = angles.index_select(0, self._read) if len(angles) else v.new_zeros(len(self._read), len(v))
         weights = torch.stack((torch.ones_like(table), table.cos(), table.sin()), dim=1)
         gates = torch.bmm(self._terms, weights).view(self._depth, self.num_wires, 3, 3 + self._shifts, -1)
-        return (gates[:, :, :, :3], gates[:, :, :, 3]) if self._shifts else (gates, [0.0] * self._depth)
+        return (gates[:, :, :, :3], gates[:, :, :, 3]) if self._shifts else (gates, None)
 
 
 class ProductMap(FixedPointMap):
@@ -245,6 +245,10 @@ def _half_slopes(table: Tensor, bloch: Tensor) -> Tensor:
     of_first = (matrix * second).sum(2)
     of_second = (matrix * first.unsqueeze(1)).sum(1)
     return torch.cat((_half_slopes(of_first, bloch[:left]), _half_slopes(of_second, bloch[left:])), dim=1)
+
+
+def _shifted(vectors: Tensor, shifts: Tensor | None, level: int) -> Tensor:
+    return vectors if shifts is None else vectors + shifts[level]
 
 
 def _with_one(vectors: Tensor) -> Tensor:
