@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.studies.digest import digest
@@ -124,7 +125,7 @@ def _given(name: str, path: Path, datasets: Datasets) -> TrainedModel:
     recipe = run.recipe()
     weights = hashlib.sha256((run.model / "model.safetensors").read_bytes()).hexdigest()
     with setting_up():
-        classifier = QDEQClassifier.load(run.model).recipe
+        classifier = QDEQClassifier.load(run.model, backend=ExactBackend()).recipe
     assert classifier is not None
     identity = digest([weights, classifier, datasets.of(recipe).test.digest()])
     return TrainedModel(name, recipe, path.resolve(), given=True, identity=identity)

@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 
 from qdeq_qiskit.backends.kinds import Backend
+from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.backends.noisy import NoisyLayer
 from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.studies.digest import digest
 from qdeq_qiskit.studies.directory import StudyDirectory
 from qdeq_qiskit.studies.measures import measures
 from qdeq_qiskit.studies.plan import UNMITIGATED, Cell
@@ -23,6 +25,9 @@ from qdeq_qiskit.training import DataRecipe, Evaluation, Images, RunDirectory, R
 from qdeq_qiskit.training.displacement import Followed
 from qdeq_qiskit.training.evaluation import follow
 from qdeq_qiskit.training.fit import fit, resume, setting_up
+
+MOST_BUILT = 32
+_BUILT: dict[str, QDEQClassifier] = {}
 
 
 def train(model: TrainedModel, directory: StudyDirectory, data_dir: Path | None) -> None:
@@ -79,11 +84,29 @@ def compute(cell: Cell, directory: StudyDirectory) -> None:
 
 
 def _classifier(cell: Cell, directory: StudyDirectory, backend: Backend) -> QDEQClassifier:
+    """The cell's model on a backend.
+
+    Compiling a circuit for a processor takes longer than evaluating it on a test set, and does not depend on weights:
+    where there are no shots, whose sequence a cell begins anew, a classifier that was built before takes over others.
+    """
     with setting_up():
-        classifier = QDEQClassifier.load(directory.path / cell.model.run / "model", backend=backend)
-    equilibrium = classifier.equilibrium
-    if cell.tolerance is not None and backend.exact:
-        equilibrium.solver = replace(equilibrium.solver, tolerance=cell.tolerance)  # type: ignore[type-var]
+        # Its own backend may be a GPU that is not here, and is not needed.
+        trained = QDEQClassifier.load(directory.path / cell.model.run / "model", backend=ExactBackend())
+    assert trained.recipe is not None
+    recipe = trained.recipe.on_backend(backend)
+    key = digest([recipe, cell.tolerance])
+    classifier = _BUILT.get(key) if backend.exact else None
+    if classifier is None:
+        with setting_up():
+            classifier = QDEQClassifier.from_recipe(recipe, seed=0).eval()
+        equilibrium = classifier.equilibrium
+        if cell.tolerance is not None and backend.exact:
+            equilibrium.solver = replace(equilibrium.solver, tolerance=cell.tolerance)  # type: ignore[type-var]
+        if backend.exact:
+            _BUILT[key] = classifier
+            while len(_BUILT) > MOST_BUILT:
+                _BUILT.pop(next(iter(_BUILT)))
+    classifier.load_tensors(trained.tensors())
     return classifier
 
 

@@ -23,6 +23,7 @@ from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise import NoiseRecipe
 from qdeq_qiskit.studies.directory import StudyDirectory
 from qdeq_qiskit.studies.study import resume_study, run_study
+from qdeq_qiskit.studies.work import compute
 from qdeq_qiskit.training import Evaluation, RunError, load_splits
 
 QDEQ = [sys.executable, "-m", "qdeq_qiskit.cli"]
@@ -97,6 +98,25 @@ def test_a_cell_is_what_the_model_does_on_that_backend(finished: Path) -> None:
     # Average infidelity of Qiskit's two-qubit depolarising channel of parameter 4 × 1%.
     assert row["two_qubit_error"] == pytest.approx(0.75 * 0.04)
     assert row["sequential_two_qubit_depth"] == pytest.approx(row["two_qubit_depth"] * row["evaluations"])
+
+
+def test_a_classifier_that_is_built_once_gives_every_seed_its_own_figures(study: StudyDirectory) -> None:
+    cells = [
+        cell
+        for cell in planned(study.path).cells
+        if cell.model.name == "implicit" and cell.condition.scale == 4 and cell.condition.shots is None
+    ]
+    assert {cell.model.seed for cell in cells} == {3, 4}
+    before = [study.row(cell.key) for cell in cells]
+    for cell in cells:  # in one process, one after the other
+        (study.cells / f"{cell.key}.json").unlink()
+        compute(cell, study)
+    for old, new in zip(before, [study.row(cell.key) for cell in cells], strict=True):
+        assert old is not None
+        assert new is not None
+        assert new["class_accuracy"] == old["class_accuracy"]
+        assert new["displacement"] == pytest.approx(old["displacement"], rel=1e-3)
+    assert before[0]["displacement"] != pytest.approx(before[1]["displacement"], rel=1e-2)  # type: ignore[index]
 
 
 def test_arrays_of_every_sample_are_kept_beside_a_cells_figures(finished: Path) -> None:
