@@ -14,26 +14,17 @@ from typing import final
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import CircuitInstruction, Delay, ParameterExpression, ParameterVector
+from qiskit.circuit import CircuitInstruction, ControlledGate, Instruction, ParameterVector
 from qiskit.circuit.library import PhaseGate
 from qiskit.providers import BackendV2
-from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
-from qiskit.transpiler import Target, generate_preset_pass_manager
+from qiskit.quantum_info import Pauli, SparsePauliOp
+from qiskit.transpiler import Target, TranspilerError, generate_preset_pass_manager
 from torch import Tensor
 
 from qdeq_qiskit.backends.analysis import split_at_inputs
-from qdeq_qiskit.backends.placement import Placement, log_error, place, restricted, schedule, seconds
-from qdeq_qiskit.backends.program import (
-    AngleMap,
-    GateProgram,
-    Operation,
-    affine_function,
-    angle_of,
-    generator,
-    in_basis,
-    instructions_of,
-    program_of,
-)
+from qdeq_qiskit.backends.native_programs import affine_angles, native_programs, qubits_of, with_plain_parameters
+from qdeq_qiskit.backends.placement import Placement, log_error, place, restricted, schedule
+from qdeq_qiskit.backends.program import AngleMap, GateProgram, affine_function, in_basis, instructions_of, program_of
 from qdeq_qiskit.circuits import QNNCircuit
 
 
@@ -89,6 +80,16 @@ class CompiledCircuit:
         operations = (*self.prefix.operations, *self.suffix.operations)
         return {(operation.name, operation.qubits) for operation in operations if operation.name != "delay"}
 
+    @property
+    def num_two_qubit_gates(self) -> int:
+        """How many two-qubit gates there are, encoder included."""
+        return sum(_is_two_qubit_gate(instruction) for instruction in self.circuit.data)
+
+    @property
+    def two_qubit_depth(self) -> int:
+        """Layers of two-qubit gates, encoder included: the usual count of how deep a circuit is on a processor."""
+        return int(self.circuit.depth(_is_two_qubit_gate))
+
     def basis_change(self, pauli_basis: Pauli | str) -> QuantumCircuit:
         """Native gates that turn a measurement of every wire's Z into one of the Paulis of `pauli_basis`.
 
@@ -120,7 +121,7 @@ class CompiledCircuit:
             change = generate_preset_pass_manager(1, basis_gates=[*self.basis_gates], seed_transpiler=0).run(change)
         native = QuantumCircuit(self.num_qubits)
         for instruction in change.data:
-            native.append(instruction.operation, _qubits(change, instruction))
+            native.append(instruction.operation, qubits_of(change, instruction))
         return native
 
 
@@ -136,7 +137,7 @@ def compile_circuit(
     """Compiles a QNN once, for all samples and weights.
 
     With neither `target` nor `basis_gates`, the circuit's own gates are native; only parameterised gates that are no
-    rotations by one angle, such as `u`, are translated.
+    rotations by one angle, such as `u`, and gates that are controlled by 0 are translated. Labels of gates are dropped.
 
     Args:
         qnn: the circuit.
@@ -148,7 +149,7 @@ def compile_circuit(
 
     Raises:
         ValueError: the arguments contradict each other, the circuit does not fit on the processor, or a native gate
-            has several free angles.
+            has several free angles, or the basis gates cannot express it.
     """
     _check_arguments(target, basis_gates, optimization_level, idle)
     processor = target.target if isinstance(target, BackendV2) else target
@@ -168,14 +169,14 @@ def compile_circuit(
     if idle:
         assert processor is not None
         native = schedule(native, processor)
-    prefix, suffix = _programs(native, slots, processor)
+    prefix, suffix = native_programs(native, slots, processor)
     both = AngleMap(tuple(slots), (*prefix.angle_map.expressions, *suffix.angle_map.expressions))
-    matrix, offset = _affine(both)
+    matrix, offset = affine_angles(both)
     return CompiledCircuit(
         prefix=prefix,
         suffix=suffix,
         source=source,
-        circuit=_plain(native, processor),
+        circuit=with_plain_parameters(native, processor),
         observables=tuple(
             observable.apply_layout([*placement.final], num_qubits=native.num_qubits) for observable in qnn.observables
         ),
@@ -192,6 +193,10 @@ def _check_arguments(
 ) -> None:
     if target is not None and basis_gates is not None:
         raise ValueError("compile_circuit: a target has basis gates of its own; leave out target or basis_gates")
+    if isinstance(basis_gates, str):
+        raise TypeError(
+            f"compile_circuit: basis_gates must be a list of names, such as ['rz', 'sx'], not {basis_gates!r}"
+        )
     if not (target is None or isinstance(target, Target | BackendV2)):
         raise TypeError(f"compile_circuit: target must be a Target or a BackendV2, not {type(target).__name__}")
     if idle and target is None:
@@ -213,8 +218,23 @@ def _divided(qnn: QNNCircuit, source: GateProgram, slots: ParameterVector) -> Qu
             if operation.slot is not None:
                 gate = gate.to_mutable()
                 gate.params = [slots[operation.slot]]
-            circuit.append(gate, operation.qubits)
+            _append_by_name(circuit, gate, operation.qubits)
     return circuit
+
+
+def _append_by_name(circuit: QuantumCircuit, gate: Instruction, qubits: tuple[int, ...]) -> None:
+    """Appends a gate such that Aer finds its noise by its name.
+
+    Aer would look up a label in place of the name, and runs a gate that is controlled by 0 as three gates of its own.
+    """
+    if isinstance(gate, ControlledGate) and gate.ctrl_state != 2**gate.num_ctrl_qubits - 1:
+        for inner in gate.definition.data:
+            circuit.append(inner.operation, [qubits[gate.definition.find_bit(qubit).index] for qubit in inner.qubits])
+        return
+    if gate.label is not None:
+        gate = gate.to_mutable()
+        gate.label = None
+    circuit.append(gate, qubits)
 
 
 def _translated(circuit: QuantumCircuit, basis_gates: Sequence[str], level: int, seed: int) -> Placement:
@@ -222,7 +242,14 @@ def _translated(circuit: QuantumCircuit, basis_gates: Sequence[str], level: int,
     # this phase alone, which no expectation value sees.
     phases = "p" in basis_gates and "rz" not in basis_gates
     names = [name for name in basis_gates if name != "p"] + ["rz"] if phases else [*basis_gates]
-    transpiled = generate_preset_pass_manager(level, basis_gates=names, seed_transpiler=seed).run(circuit)
+    try:
+        transpiled = generate_preset_pass_manager(level, basis_gates=names, seed_transpiler=seed).run(circuit)
+    except TranspilerError as error:
+        gates = {instruction.operation.name for instruction in circuit.data} - {"barrier"}
+        raise ValueError(
+            f"compile_circuit: the basis gates {', '.join(basis_gates) or '(none)'} cannot express the circuit's "
+            f"{', '.join(sorted(gates))}; take a basis that is universal, such as rz, sx, x, cz"
+        ) from error
     # Level 3 drops swaps and relabels the wires instead.
     layout = transpiled.layout
     final = range(circuit.num_qubits) if layout is None else layout.final_index_layout()
@@ -230,84 +257,13 @@ def _translated(circuit: QuantumCircuit, basis_gates: Sequence[str], level: int,
     for instruction in transpiled.data:
         gate = instruction.operation
         native.append(
-            PhaseGate(*gate.params) if phases and gate.name == "rz" else gate, _qubits(transpiled, instruction)
+            PhaseGate(*gate.params) if phases and gate.name == "rz" else gate, qubits_of(transpiled, instruction)
         )
     return Placement(native, tuple(range(circuit.num_qubits)), tuple(final))
 
 
-def _programs(native: QuantumCircuit, slots: ParameterVector, target: Target | None) -> tuple[GateProgram, GateProgram]:
-    """What stands before the barrier, and what after it."""
-    parts: tuple[list[CircuitInstruction], list[CircuitInstruction]] = ([], [])
-    after = 0
-    for instruction in native.data:
-        if instruction.operation.name == "barrier":
-            after = 1
-        else:
-            parts[after].append(instruction)
-    prefix, suffix = (_program(native, part, slots, target) for part in parts)
-    return prefix, suffix
-
-
-def _program(
-    native: QuantumCircuit, part: list[CircuitInstruction], slots: ParameterVector, target: Target | None
-) -> GateProgram:
-    operations: list[Operation] = []
-    expressions: list[ParameterExpression] = []
-    for instruction in part:
-        gate, qubits = instruction.operation, _qubits(native, instruction)
-        if isinstance(gate, Delay):
-            operations.append(Operation("delay", qubits, matrix=np.eye(2), duration=seconds(gate, target)))
-            continue
-        angle = angle_of(gate)
-        if angle is None:
-            operations.append(Operation(gate.name, qubits[::-1], matrix=Operator(gate).data))
-            continue
-        _check_rotation(gate.name, len(gate.params))
-        operations.append(Operation(gate.name, qubits, slot=len(expressions)))
-        expressions.append(angle)
-    return GateProgram(native.num_qubits, tuple(operations), AngleMap(tuple(slots), tuple(expressions)))
-
-
-def _check_rotation(name: str, num_angles: int) -> None:
-    try:
-        generator(name)
-    except KeyError:
-        several = "has several angles" if num_angles > 1 else "is no rotation by its angle"
-        raise ValueError(
-            f"compile_circuit: the compiled circuit has a parameterised {name!r}, which {several}; choose basis gates "
-            "whose angles are those of rotations, such as rz, sx, x, cz"
-        ) from None
-
-
-def _affine(angle_map: AngleMap) -> tuple[np.ndarray, np.ndarray]:
-    affine = angle_map.affine()
-    if affine is None:
-        culprit = next(e for e in angle_map.expressions if AngleMap(angle_map.parameters, (e,)).affine() is None)
-        raise ValueError(
-            f"compile_circuit: compilation made an angle {culprit} that is no sum of multiples of the "
-            "circuit's angles; try another optimization_level"
-        )
-    return affine
-
-
-def _plain(native: QuantumCircuit, target: Target | None) -> QuantumCircuit:
-    """The circuit with a parameter of its own, c[i], for each parameterised gate; numbers elsewhere, delays in s."""
-    count = sum(angle_of(instruction.operation) is not None for instruction in native.data)
-    free = iter(ParameterVector("c", count))
-    circuit = QuantumCircuit(native.num_qubits)
-    for instruction in native.data:
-        gate = instruction.operation
-        if isinstance(gate, Delay):
-            gate = Delay(seconds(gate, target), "s")
-        if any(isinstance(value, ParameterExpression) for value in gate.params):
-            gate = gate.to_mutable()
-            gate.params = [next(free)] if angle_of(gate) is not None else [float(value) for value in gate.params]
-        circuit.append(gate, _qubits(native, instruction))
-    return circuit
-
-
-def _qubits(circuit: QuantumCircuit, instruction: CircuitInstruction) -> tuple[int, ...]:
-    return tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
+def _is_two_qubit_gate(instruction: CircuitInstruction) -> bool:
+    return instruction.operation.name != "barrier" and len(instruction.qubits) == 2
 
 
 def _support(observables: Sequence[SparsePauliOp]) -> set[int]:

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterVector
-from qiskit.quantum_info import Operator, Pauli, SparsePauliOp, Statevector
+from qiskit.circuit import Gate, ParameterVector
+from qiskit.circuit.library import CXGate, CZGate
+from qiskit.quantum_info import DensityMatrix, Operator, Pauli, SparsePauliOp, Statevector
 from qiskit.transpiler import CouplingMap, Target, generate_preset_pass_manager
+from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeTorino
 
 from qdeq_qiskit.backends.compiled import compile_circuit
 from qdeq_qiskit.backends.evolution import evolve
 from qdeq_qiskit.backends.placement import _PROCESSORS, log_error
 from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit
-from qdeq_qiskit.noise.snapshots import fake_backends
+from qdeq_qiskit.noise import NoiseRecipe, fake_backends
 
 
 def recipe(kind, n=4, readout=None, ansatz=None):
@@ -283,8 +285,57 @@ def test_gates_with_several_free_angles_are_refused():
         ({"target": line(4), "idle": True}, "no duration for"),
         ({"target": "fake_torino"}, "must be a Target or a BackendV2, not str"),
         ({"optimization_level": 4}, "0, 1, 2 or 3, not 4"),
+        ({"basis_gates": "rz"}, "must be a list of names, such as .* not 'rz'"),
     ],
 )
 def test_contradictory_arguments_are_refused(options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         compile_circuit(recipe("angle"), **options)
+
+
+def coupled_by(gate):
+    x, w = ParameterVector("x", 2), ParameterVector("w", 2)
+    circuit = QuantumCircuit(2)
+    circuit.ry(x[0], 0)
+    circuit.ry(x[1], 1)
+    circuit.append(gate, [1, 0])
+    circuit.ry(w[0], 0)
+    circuit.rx(w[1], 1)
+    return QNNCircuit(circuit, x, w, [SparsePauliOp("ZI"), SparsePauliOp("ZX")])
+
+
+@pytest.mark.parametrize("basis_gates", [None, ["rz", "sx", "x", "cx"]])
+@pytest.mark.parametrize("gate", [CXGate(label="mine"), CXGate(ctrl_state=0), CZGate(ctrl_state=0)])
+def test_aer_finds_the_noise_of_gates_with_labels_and_of_gates_controlled_by_zero(gate, basis_gates):
+    qnn = coupled_by(gate)
+    compiled = compile_circuit(qnn, basis_gates=basis_gates, optimization_level=0)
+    noise = NoiseRecipe(sources=[{"kind": "depolarizing", "two_qubit": 0.3}]).build(compiled)
+    row = random_rows(qnn, 1)
+    circuit = in_order(compiled.circuit, compiled.angles(compiled.source.angle_map.compile()(row))[0].numpy())
+    circuit.save_density_matrix()
+    simulator = AerSimulator(method="density_matrix", noise_model=noise.to_aer())
+    state = DensityMatrix(simulator.run(circuit).result().data()["density_matrix"])
+    values = [state.expectation_value(observable).real for observable in compiled.observables]
+    # The one coupling leaves 0.7 of every Pauli, and rotations of one qubit turn what is left.
+    expected = 0.7 * np.array(source_expectations(qnn, row[0]))
+    assert np.abs(expected).max() > 0.05
+    assert np.allclose(values, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("place", ["own gates", "basis gates", "heron", "heron, waiting"])
+def test_two_qubit_gates_and_their_layers_are_counted(place):
+    compiled = compile_circuit(recipe("amplitude"), **PLACES[place]())
+    layers, number = np.zeros(compiled.num_qubits, dtype=int), 0
+    for instruction in compiled.circuit.data:
+        wires = [compiled.circuit.find_bit(qubit).index for qubit in instruction.qubits]
+        if isinstance(instruction.operation, Gate) and len(wires) == 2:
+            layers[wires] = layers[wires].max() + 1
+            number += 1
+    assert compiled.num_two_qubit_gates == number > 5
+    assert compiled.two_qubit_depth == layers.max() <= number
+
+
+@pytest.mark.parametrize("basis_gates", [[], ["cx"], ["ry", "cz"]])
+def test_basis_gates_that_cannot_express_the_circuit_are_named_with_what_they_cannot(basis_gates):
+    with pytest.raises(ValueError, match=r"basis gates .* cannot express the circuit's .*ry.*such as rz, sx, x, cz"):
+        compile_circuit(recipe("angle"), basis_gates=basis_gates)
