@@ -39,6 +39,10 @@ def noise_model_of(noise: CircuitNoise) -> NoiseModel:
 
 def noise_of_model(model: NoiseModel, gates: Sequence[Location], physical: Sequence[int]) -> CircuitNoise:
     """The noise that a model puts on gates and readouts; `physical` is the model's qubit for each wire."""
+    if "measure" in {*model._local_quantum_errors, *model._default_quantum_errors}:
+        raise ValueError(
+            "the noise model has a quantum error at measurements, which would be lost; give it as a readout error"
+        )
     wires = range(len(physical))
     errors = {}
     for name, qubits in gates:
@@ -91,9 +95,21 @@ def _relaxing_wires(model: NoiseModel, physical: Sequence[int]) -> dict[int, tup
     idle: dict[int, tuple[float, float]] = {}
     for noise_pass in model._custom_noise_passes:
         t1s, t2s = _delay_times(noise_pass)
+        if max(physical, default=-1) >= len(t1s):
+            raise ValueError(
+                f"the noise model lets {len(t1s)} qubits relax during delays, and the circuit uses qubit "
+                f"{max(physical)}; give a noise model of at least as many qubits"
+            )
         for wire, qubit in enumerate(physical):
-            if np.isfinite(t1s[qubit]) or np.isfinite(t2s[qubit]):
-                idle[wire] = (float(t1s[qubit]), float(t2s[qubit]))
+            t1, t2 = float(t1s[qubit]), float(t2s[qubit])
+            if t1 == t2 == np.inf:
+                continue
+            if not 0 < t2 <= 2 * t1:
+                raise ValueError(
+                    f"the noise model lets qubit {qubit} relax during delays with T1 = {t1:g} s and T2 = {t2:g} s; "
+                    "T2 is positive and at most 2·T1"
+                )
+            idle[wire] = (t1, t2)
     return idle
 
 

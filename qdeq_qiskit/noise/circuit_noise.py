@@ -13,6 +13,7 @@ from qiskit.quantum_info import SuperOp
 from qdeq_qiskit.noise import channels
 
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit_aer.noise import NoiseModel
 
 Location = tuple[str, tuple[int, ...]]
@@ -48,8 +49,21 @@ class CircuitNoise:
 
     @property
     def noisy_gates(self) -> frozenset[Location]:
-        """The gates that have an error, also one scaled to zero."""
+        """The gates that have an error, also one scaled to zero, and also gates that the circuit does not have.
+
+        One-qubit gates that are put around the circuit later have errors too; `touched` leaves them out.
+        """
         return frozenset(self.errors)
+
+    def touched(self, circuit: QuantumCircuit) -> frozenset[Location]:
+        """The circuit's own gates that have an error, also one scaled to zero.
+
+        Args:
+            circuit: compiled, as the noise was built for.
+        """
+        from qdeq_qiskit.noise.compiled_gates import circuit_gates
+
+        return self.noisy_gates & circuit_gates(circuit)
 
     def channel(self, gate: str, qubits: tuple[int, ...], duration: float | None = None) -> SuperOp | None:
         """What acts after a gate; None if nothing does.
@@ -143,8 +157,8 @@ class CircuitNoise:
 
         Raises:
             ImportError: Aer is not installed.
-            ValueError: the model has a joint readout error of several qubits, or noise that depends on more than the
-                gate's name and qubits.
+            ValueError: the model has a joint readout error of several qubits, a quantum error at measurements, noise
+                that depends on more than the gate's name and qubits, or relaxation of too few qubits.
         """
         from qdeq_qiskit.noise.aer_noise import noise_of_model
 

@@ -83,7 +83,8 @@ class Snapshot:
             # Aer's rows are what was prepared.
             assignments={qubits[0]: np.array(error.probabilities).T for qubits, error in readout},
             idle={wire: pair for wire, pair in times.items() if np.isfinite(pair).any()} if idle_relaxation else {},
-            names=frozenset(f"{name} of {self.name}" for name, _ in errors),
+            names=frozenset(f"{name} of {self.name}" for name, _ in errors)
+            or frozenset({f"the gates of {self.name}, all of them without an error"}),
         )
 
     def _check(self, compiled: Compiled) -> None:

@@ -24,7 +24,7 @@ def check_touched(circuit: QuantumCircuit, noise: CircuitNoise, *, allow_untouch
         ValueError: the noise touches none of the circuit's gates, or leaves a two-qubit gate untouched.
     """
     gates = circuit_gates(circuit)
-    touched = gates & noise.noisy_gates
+    touched = noise.touched(circuit)
     if not noise.names and (noise.assignments or noise.idle):
         return
     sets = f"the circuit has {_listed(gates)}; the noise is about {_about(noise)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import textbook
 from qiskit import QuantumCircuit
+from qiskit.circuit import Delay
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 from qiskit_aer.noise.passes import RelaxationNoisePass
 from textbook import Compiled, compiled, random_circuit
@@ -47,7 +48,7 @@ def refusal(folder: Path, text: str, *overrides: str) -> str:
         ),
         ("[{kind: readout, error: [0.1]}]", ["sources.0.error: [0.1]", "or two of them"]),
         (
-            "[{kind: thermal_relaxation, t1: 1e-4, t2: 3e-4, durations: {}}]",
+            "[{kind: thermal_relaxation, t1: 1e-4, t2: 3e-4, durations: {two_qubit: 1e-8}}]",
             ["sources.0: t2 is 0.0003 s", "more than twice t1", "at most 0.0002"],
         ),
         ("[{kind: snapshot, name: fake_tornio}]", ["sources.0.name: 'fake_tornio'", "did you mean 'fake_torino'?"]),
@@ -58,6 +59,11 @@ def refusal(folder: Path, text: str, *overrides: str) -> str:
             ["sources has 2 snapshots", "keep one of them"],
         ),
         ("[{kind: aer, model: 3}]", ["sources.0.model: 3", "can be given in Python only"]),
+        ("[{kind: depolarizing}, {kind: readout, error: 0.1}]", ["sources.0: it gives no gate an error"]),
+        (
+            "[{kind: thermal_relaxation, t1: 1, t2: 1, durations: {}}]",
+            ["sources.0: it gives no gate an error; set one_qubit, two_qubit or both"],
+        ),
         ("[]", ["sources: [] is not valid", "at least one source"]),
         (
             "[{kind: depolarizing, two_qubit: 0.2}]\nscale: 6",
@@ -205,10 +211,55 @@ def test_noise_models_that_are_more_than_errors_at_gates_are_refused() -> None:
     joint.add_readout_error(ReadoutError([[0.9, 0.1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), [0, 1])
     with pytest.raises(ValueError, match="joint readout error of qubits"):
         CircuitNoise.from_aer(joint, gates)
+    measured = NoiseModel()
+    measured.add_all_qubit_quantum_error(depolarizing_error(0.1, 1), ["sx", "measure"])
+    with pytest.raises(ValueError, match="a quantum error at measurements, which would be lost"):
+        CircuitNoise.from_aer(measured, gates)
     everywhere = NoiseModel()
     everywhere._custom_noise_passes.append(RelaxationNoisePass([1e-4], [1e-4]))
     with pytest.raises(ValueError, match="a pass of its own"):
         CircuitNoise.from_aer(everywhere, gates)
+
+
+def relaxing_in_delays(t1s: list[float], t2s: list[float]) -> NoiseModel:
+    model = NoiseModel()
+    model._custom_noise_passes.append(RelaxationNoisePass(t1s, t2s, op_types=Delay))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (([1e-4], [1e-4]), "lets 1 qubits relax during delays, and the circuit uses qubit 1"),
+        (([1e-4, 1e-4], [1e-4, 3e-4]), r"qubit 1 relax .* T2 = 0\.0003 s; T2 is positive and at most 2·T1"),
+        (([1e-4, float("nan")], [1e-4, 1e-4]), "T1 = nan s"),
+    ],
+)
+def test_relaxation_that_no_qubit_has_is_refused(times: tuple[list[float], list[float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CircuitNoise.from_aer(relaxing_in_delays(*times), [("sx", (0,)), ("sx", (1,))])
+
+
+def test_the_gates_of_the_circuit_that_noise_touches_are_told_in_one_call() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.sx(0)
+    circuit.rz(0.1, 1)
+    circuit.cz(1, 0)
+    for recipe in (NoiseRecipe.load("depolarizing"), NoiseRecipe.load("fake_torino").scaled(0)):
+        noise = recipe.build(compiled(circuit))
+        assert noise.touched(circuit) == {("sx", (0,)), ("cz", (1, 0))}
+        assert noise.touched(circuit) < noise.noisy_gates
+
+
+def test_a_processor_without_gate_errors_does_not_pass_for_noise_of_readout(tmp_path: Path) -> None:
+    gates = '{"sx": {"0": {}, "1": {}}, "cz": {"0-1": {}}, "measure": {"0": {"error": 0.1}, "1": {"error": 0.1}}}'
+    (tmp_path / "x.json").write_text(QUBIT.replace("[{}]", "[{}, {}]") % gates)
+    circuit = QuantumCircuit(2)
+    circuit.sx(0)
+    circuit.cz(0, 1)
+    noise = load_calibration(tmp_path / "x.json").noise(compiled(circuit))
+    with pytest.raises(ValueError, match=r"touches none.*about the gates of x, all of them without an error"):
+        check_touched(circuit, noise, allow_untouched=True)
 
 
 def test_noise_of_different_widths_is_not_joined_and_a_built_one_cannot_be_changed() -> None:

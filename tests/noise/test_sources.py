@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import textbook
 from qiskit import QuantumCircuit
-from qiskit.quantum_info import DensityMatrix
+from qiskit.quantum_info import DensityMatrix, Kraus
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, amplitude_damping_error, pauli_error
 from textbook import compiled, evolved, on_each, random_circuit
@@ -169,6 +169,22 @@ def test_any_noise_model_of_aer_keeps_its_semantics_on_the_processors_qubits() -
     np.testing.assert_allclose(by_channels(circuit, noise), expected, atol=1e-10, rtol=0)
     np.testing.assert_allclose(noise.assignment(1), [[0.9, 0.3], [0.1, 0.7]])
     np.testing.assert_array_equal(noise.assignment(0), np.eye(2))
+
+
+def test_an_error_that_a_noise_model_has_at_delays_acts_there() -> None:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(pauli_error([("XY", 0.02), ("II", 0.98)]), ["cx"])
+    model.add_quantum_error(amplitude_damping_error(0.3), "delay", [4])
+    circuit = QuantumCircuit(2)
+    circuit.sx(1)
+    circuit.delay(100, 1, unit="ns")
+    circuit.cx(1, 0)
+    noise = NoiseRecipe(sources=[{"kind": "aer", "model": model}]).build(textbook.Compiled(circuit, (2, 4)))
+    state = DensityMatrix.from_label("00").evolve(circuit.data[0].operation, [1])
+    state = state.evolve(Kraus(textbook.amplitude_damping(0.3)), [1]).evolve(circuit.data[2].operation, [1, 0])
+    flipped = Kraus([np.sqrt(0.98) * np.eye(4), np.sqrt(0.02) * np.kron(textbook.PAULIS["X"], textbook.PAULIS["Y"])])
+    np.testing.assert_allclose(on_aer(circuit, noise), state.evolve(flipped, [1, 0]).data, atol=1e-10, rtol=0)
+    np.testing.assert_allclose(by_channels(circuit, noise), state.evolve(flipped, [1, 0]).data, atol=1e-10, rtol=0)
 
 
 def test_noise_goes_to_aer_and_back_unchanged() -> None:

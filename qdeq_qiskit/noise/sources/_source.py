@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import Target
 
@@ -58,6 +59,12 @@ class GateSource(Source, ABC):
                 raise ValueError(unknown_name("virtual", name, known))
         return names
 
+    @model_validator(mode="after")
+    def _is_about_some_gates(self) -> Self:
+        if self.strength(1) is None and self.strength(2) is None:
+            raise ValueError("it gives no gate an error; set one_qubit, two_qubit or both (0 is an error of zero)")
+        return self
+
     @abstractmethod
     def error(self, name: str, num_qubits: int, scale: float) -> np.ndarray | None:
         """The superoperator after a gate, (4ⁿ, 4ⁿ), scaled by λ; None if such gates have no error.
@@ -88,7 +95,7 @@ class GateSource(Source, ABC):
     def _about(self) -> frozenset[str]:
         """What the source is about, in words."""
         sizes = [f"{words}-qubit" for number, words in ((1, "one"), (2, "two")) if self.strength(number) is not None]
-        return frozenset({f"{' and '.join(sizes)} gates but {', '.join(self.virtual)}"} if sizes else ())
+        return frozenset({f"{' and '.join(sizes)} gates but {', '.join(self.virtual)}"})
 
 
 class BySize(GateSource, ABC):

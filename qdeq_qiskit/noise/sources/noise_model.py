@@ -7,7 +7,7 @@ from typing import Any, Literal, final
 from pydantic import Field, field_validator
 
 from qdeq_qiskit.aer import require_aer_noise
-from qdeq_qiskit.noise.circuit_noise import CircuitNoise
+from qdeq_qiskit.noise.circuit_noise import IDLE, CircuitNoise
 from qdeq_qiskit.noise.compiled_gates import Compiled, possible_gates
 from qdeq_qiskit.noise.sources._source import Source
 
@@ -37,10 +37,11 @@ class AerNoise(Source):
         return None
 
     def build(self, compiled: Compiled, scale: float) -> CircuitNoise:
+        wires = range(compiled.circuit.num_qubits)
         noise = CircuitNoise.from_aer(
             self.model,
-            possible_gates(compiled),
-            num_qubits=compiled.circuit.num_qubits,
+            possible_gates(compiled) | {(IDLE, (wire,)) for wire in wires},
+            num_qubits=len(wires),
             physical=compiled.physical,
         )
         return noise.scaled(scale)
