@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, create_model
 from tiny_studies import STUDY, write_study
 from typer.testing import CliRunner
 
 from qdeq_qiskit import recipes
 from qdeq_qiskit.cli import app
+from qdeq_qiskit.studies.digest import digest
 from qdeq_qiskit.studies.plan import Plan, make_plan
 from qdeq_qiskit.studies.recipe import StudyRecipe
 from qdeq_qiskit.studies.references import resolved
@@ -168,3 +170,17 @@ def test_a_command_that_makes_no_sense_is_one_line(arguments: list[str], part: s
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.strip().splitlines()
     assert part in line
+
+
+def test_a_key_is_not_about_descriptions_nor_about_options_that_nobody_uses(study_file: Path) -> None:
+    before = [cell.key for cell in plan_of(study_file).cells]
+    training = study_file.parent / "tiny.yaml"
+    training.write_text(training.read_text().replace("a tiny run", "another description"))
+    assert [cell.key for cell in plan_of(study_file).cells] == before
+
+    def recipe(**fields: object) -> BaseModel:
+        return create_model("Recipe", kind=(str, "noisy"), shots=(int, 8), **fields)()  # type: ignore[call-overload]
+
+    assert digest(recipe()) == digest(recipe(later=(bool, False)))
+    assert digest(recipe()) != digest(recipe(later=(bool, False)).model_copy(update={"later": True}))
+    assert digest(recipe()) != digest(create_model("Other", kind=(str, "noisy"), shots=(int, 8))())
