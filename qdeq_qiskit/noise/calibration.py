@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from qiskit.circuit import Gate
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.providers import BackendV2, QubitProperties
 from qiskit.transpiler import InstructionProperties, Target
 
 from qdeq_qiskit import recipes
+from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.noise.snapshots import Snapshot
 from qdeq_qiskit.recipes import RecipeError
 
@@ -26,6 +28,7 @@ _MISREADING = ("prob_meas1_prep0", "prob_meas0_prep1")
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
+Steps = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class _Section(BaseModel):
@@ -50,6 +53,15 @@ class GateCalibration(_Section):
     prob_meas1_prep0: Probability | None = Field(default=None, description="Probability of reading 1 after 0.")
     prob_meas0_prep1: Probability | None = Field(default=None, description="Probability of reading 0 after 1.")
 
+    @model_validator(mode="after")
+    def _tells_both_misreadings(self) -> GateCalibration:
+        given = [key for key in _MISREADING if getattr(self, key) is not None]
+        if len(given) == 1:
+            raise ValueError(
+                f"{given[0]} is given alone; a readout has both {' and '.join(_MISREADING)}, or error only"
+            )
+        return self
+
 
 @final
 class Calibration(_Section):
@@ -58,7 +70,7 @@ class Calibration(_Section):
     format: Literal["qdeq-calibration-1"] = Field(description="What the file is: qdeq-calibration-1.")
     processor: str = Field(description="The processor's name.")
     dt: float | None = Field(default=None, gt=0, description="The system's time step, in seconds.")
-    timing: dict[Literal["granularity", "min_length", "pulse_alignment", "acquire_alignment"], int] = Field(
+    timing: dict[Literal["granularity", "min_length", "pulse_alignment", "acquire_alignment"], Steps] = Field(
         default_factory=dict, description="What schedules keep to, in units of dt."
     )
     qubits: tuple[QubitCalibration, ...] = Field(description="One entry a qubit.")
@@ -76,10 +88,11 @@ class Calibration(_Section):
                 raise ValueError(f"gates has {name!r}, which is not a gate of Qiskit's standard library")
             for key in entries:
                 qubits = _qubits_of(key)
-                if qubits is None or len(qubits) != known[name].num_qubits or max(qubits) >= len(self.qubits):
+                wanted = known[name].num_qubits
+                if qubits is None or not len({*qubits}) == len(qubits) == wanted or max(qubits) >= len(self.qubits):
                     raise ValueError(
-                        f"gates.{name} has {key!r}; expected {known[name].num_qubits} of the qubits 0 to "
-                        f"{len(self.qubits) - 1}, joined by '-'"
+                        f"gates.{name} has {key!r}; expected {wanted} of the qubits 0 to "
+                        f"{len(self.qubits) - 1}, joined by '-', none of them twice"
                     )
         return self
 
@@ -102,22 +115,31 @@ def save_calibration(backend: BackendV2, path: str | Path) -> Path:
 
     Args:
         backend: a real one or a fake one; its target is what is saved.
-        path: a file ending in .yaml, .yml or .json; overwritten if it exists.
+        path: a file ending in .yaml, .yml or .json; overwritten if it exists, and never half-written.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: the suffix is another one, or the backend has a gate that is not in Qiskit's standard library.
+        ValueError: the suffix is another one, the backend has a gate that is not in Qiskit's standard library, or a
+            value that no calibration has, such as a T1 of zero.
         OSError: the file cannot be written.
     """
     path = _with_suffix(path)
-    data = _calibration_of(Snapshot.of_backend(backend)).model_dump(exclude_none=True)
+    if not isinstance(backend, BackendV2):
+        raise TypeError(f"save_calibration: expected a BackendV2, not {type(backend).__name__}")
+    try:
+        calibration = _calibration_of(Snapshot.of_backend(backend))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{'.'.join(map(str, first['loc']))} is {first['input']!r}: " if first["loc"] else ""
+        raise ValueError(f"save_calibration: {backend.name} cannot be saved; {where}{first['msg']}") from None
+    data = calibration.model_dump(exclude_none=True)
     data["qubits"] = list(data["qubits"])
     text = (
         json.dumps(data, indent=1, allow_nan=False) if path.suffix == ".json" else yaml.safe_dump(data, sort_keys=False)
     )
-    path.write_text(text + "\n" * (not text.endswith("\n")), encoding="utf-8")
+    write_atomically(path, text + "\n" * (not text.endswith("\n")))
     return path
 
 
@@ -189,7 +211,7 @@ def _properties(entry: GateCalibration) -> InstructionProperties | None:
 
 def _qubits_of(key: str) -> tuple[int, ...] | None:
     parts = key.split("-")
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else None
+    return tuple(map(int, parts)) if all(re.fullmatch(r"0|[1-9]\d{0,5}", part, re.ASCII) for part in parts) else None
 
 
 def _with_suffix(path: str | Path) -> Path:

@@ -95,6 +95,16 @@ def test_a_mistake_is_one_line_with_the_key_the_value_and_what_would_be_right(
             "gates.sx.0.error: 1.3 is not valid; expected less than or equal to 1",
         ),
         (QUBIT % '{"sx": {"4": {}}}', "gates.sx has '4'; expected 1 of the qubits 0 to 0"),
+        (
+            QUBIT.replace("[{}]", "[{}, {}]") % '{"cz": {"1-1": {}}}',
+            "gates.cz has '1-1'; expected 2 of the qubits 0 to 1",
+        ),
+        (QUBIT.replace("[{}]", "[{}, {}]") % '{"cz": {"00-1": {}}}', "gates.cz has '00-1'"),
+        (
+            QUBIT % '{"measure": {"0": {"prob_meas1_prep0": 0.1}}}',
+            "prob_meas1_prep0 is given alone; a readout has both",
+        ),
+        (QUBIT % '{}, "timing": {"granularity": -3}', "timing.granularity: -3 is not valid"),
         (QUBIT % '{"warp": {"0": {}}}', "'warp', which is not a gate of Qiskit's standard library"),
         (QUBIT.replace("{}", '{"t1": -1}') % "{}", "qubits.0.t1: -1 is not valid; expected greater than 0"),
     ],

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.providers import QubitProperties
 from qiskit.quantum_info import SuperOp
 from qiskit.transpiler import Target
 from qiskit_aer import AerSimulator
@@ -136,6 +137,31 @@ def test_readout_probabilities_of_both_states_are_kept_where_a_processor_tells_t
     circuit.sx(0)
     noise = load_calibration(path).noise(Compiled(circuit, (0,)))
     np.testing.assert_allclose(noise.assignment(0), [[0.99, 0.06], [0.01, 0.94]])
+
+
+def test_a_calibration_is_saved_whole_or_not_at_all(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_calibration(FakeManilaV2(), tmp_path / "manila.json")
+    before = path.read_text()
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_calibration(FakeNairobiV2(), path)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_saved_is_one_line_and_leaves_no_file(tmp_path) -> None:
+    backend = FakeManilaV2()
+    backend.target.qubit_properties = [QubitProperties(t1=0.0), *backend.target.qubit_properties[1:]]
+    with pytest.raises(ValueError, match=r"fake_manila cannot be saved; t1 is 0\.0") as caught:
+        save_calibration(backend, tmp_path / "x.json")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(TypeError, match="expected a BackendV2, not Target"):
+        save_calibration(backend.target, tmp_path / "x.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_circuit_for_another_processor_is_refused_with_what_is_missing() -> None:
