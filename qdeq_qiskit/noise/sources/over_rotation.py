@@ -27,8 +27,9 @@ _CONTROLLED = {"crx": "X", "cry": "Y", "crz": "Z"}
 class OverRotation(BySize):
     r"""Every gate turns about its own axis by a fixed angle ε more: \(\exp(-i ε G / 2)\) after the gate.
 
-    ε is added to the gate's angle, so what turns by a negative one (sdg is rz(−π/2), sxdg is rx(−π/2)) turns less. G is the Pauli of the gate (X for sx, Z ⊗ Z for cz, Z on the control and X on the target for cx and ecr); for h it
-    is (X + Z)/√2, and for controlled rotations |1⟩⟨1| ⊗ P.
+    ε is added to the gate's angle, so what turns by a negative one (sdg is rz(−π/2), sxdg is rx(−π/2)) turns less. G is
+    the Pauli of the gate (X for sx, Z ⊗ Z for cz, Z on the control and X on the target for cx and ecr); for h it is
+    (X + Z)/√2, and for controlled rotations |1⟩⟨1| ⊗ P.
     """
 
     kind: Literal["over_rotation"] = "over_rotation"
