@@ -185,7 +185,7 @@ class SampledLayer(nn.Module, Bindable):
             )
             gradients = dict(zip(wanted, found, strict=True))
         if of_weight and self._spsa is not None:
-            gradients["weight"] = self._by_spsa(self._spsa, v.detach(), weight.detach(), cotangent.detach())
+            gradients["weight"] = self._by_spsa(self._spsa, v.detach(), weight.detach(), cotangent.detach(), near)
         if of_v and self._quadratic:
             identity = torch.eye(v.shape[1], dtype=torch.double, device=v.device)
             jacobian = self.value_and_jacobian(v, weight, identity)[1]
@@ -196,13 +196,16 @@ class SampledLayer(nn.Module, Bindable):
             None if of_weight_gradient is None else of_weight_gradient.to(weight),
         )
 
-    def _by_spsa(self, options: SPSA, v: Tensor, weight: Tensor, cotangent: Tensor) -> Tensor:
+    def _by_spsa(self, options: SPSA, v: Tensor, weight: Tensor, cotangent: Tensor, near: Tensor | None) -> Tensor:
         """cotangentᵀ ∂q/∂θ, (P,), estimated from simultaneous perturbations of all weights."""
         signs = options.signs(len(v), len(weight), self._signs)  # (B, r, P)
         moves = options.perturbation * torch.stack((signs, -signs), dim=1)  # (B, 2, r, P)
         weights = (weight.double().cpu() + moves).flatten(0, 2)
-        rows = v.cpu().repeat_interleave(2 * options.repetitions, dim=0)
-        values = self.machine.run(self._angles(rows, weights)).values.unflatten(0, moves.shape[:3])
+        rows, places = (
+            None if each is None else each.cpu().repeat_interleave(2 * options.repetitions, dim=0) for each in (v, near)
+        )
+        assert rows is not None
+        values = self.machine.run(self._angles(rows, weights, places)).values.unflatten(0, moves.shape[:3])
         loss = torch.einsum("bk,bsrk->bsr", cotangent.double().cpu(), values)
         slope = (loss[:, 0] - loss[:, 1]) / (2 * options.perturbation)
         return torch.einsum("br,brp->p", slope, signs) / options.repetitions

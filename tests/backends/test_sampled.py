@@ -12,11 +12,14 @@ from qiskit.transpiler import CouplingMap, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 from sampled_models import amplitude_model, angle_model, tangled_model
 
+from qdeq_qiskit.backends import NoisyBackend
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.machine import EstimatorMachine
 from qdeq_qiskit.backends.sampled import SampledLayer
+from qdeq_qiskit.backends.spsa import SPSA
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Equilibrium, ImplicitAdjoint, Newton, SampledSolver, Unrolled, nearest_lift
+from qdeq_qiskit.noise import NoiseRecipe
 
 
 def exact_twins(model: QNNCircuit, *, noisy_encoder: bool) -> tuple[ExactLayer, SampledLayer]:
@@ -301,3 +304,41 @@ def test_a_gradient_through_newtons_iterations_is_the_implicit_one_where_they_co
     for expected, found in zip(*results, strict=True):
         assert expected.abs().max() > 1e-2
         assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_gradients_are_taken_where_the_map_has_its_values_though_the_encoder_errs() -> None:
+    kinds = ("over_rotation", "depolarizing")
+    noise = NoiseRecipe.model_validate(
+        {"sources": [{"kind": kind, "one_qubit": 0.01, "two_qubit": 0.05} for kind in kinds]}
+    )
+    backend = NoisyBackend(noise=noise, shots=10**15)
+    model, lift = amplitude_model(), nearest_lift(11, 4).double()
+    generator = torch.Generator().manual_seed(2)
+    x = 0.4 * torch.randn(40, 11, generator=generator, dtype=torch.double)
+    w = 2 * torch.rand(40, 4, generator=generator, dtype=torch.double) - 1
+    cotangent = torch.randn(40, 4, generator=generator, dtype=torch.double)
+    theta = 6 * torch.rand(model.num_weights, generator=generator, dtype=torch.double) - 3
+
+    layer = backend.layer(model, torch.nn.Parameter(theta.clone()))
+
+    def loss(weight: torch.Tensor) -> torch.Tensor:
+        bound = layer.bind(x, lift).with_inputs((x, weight))
+        return (bound.measure(w)[0] * cotangent).sum(1)
+
+    v = x + w @ lift.T
+    with torch.no_grad():
+        # Angles that the map takes near x prepare the same state as those of v itself, but with other errors.
+        assert (layer.bind(x, lift).value(w) - layer(v)).abs().max() > 1e-3
+    found = layer.bind(x, lift).vjp(w, cotangent)[1]
+    for chosen in range(0, model.num_weights, 13):
+        step = 1e-2 * torch.eye(model.num_weights, dtype=torch.double)[chosen]
+        slope = (loss(theta + step) - loss(theta - step)).sum() / 2e-2
+        assert float(found[chosen]) == pytest.approx(float(slope), abs=2e-3)
+
+    options = SPSA(perturbation=0.3, seed=4)
+    layer = SampledLayer(model, layer.machine, noisy_encoder=True, weight_gradient=options, weight=layer.weight)
+    signs = options.signs(40, model.num_weights, torch.Generator().manual_seed(4))[:, 0]
+    expected = sum(
+        (loss(theta + 0.3 * sign)[row] - loss(theta - 0.3 * sign)[row]) / 0.6 * sign for row, sign in enumerate(signs)
+    )
+    torch.testing.assert_close(layer.bind(x, lift).vjp(w, cotangent)[1], expected, rtol=0, atol=1e-4)

@@ -57,7 +57,7 @@ class SampledMap(MeasuredMap[Layer]):
         if not (of_x or of_weight):
             return None, None
         v = self._v(w).detach()
-        return self._source.vjp(v, self._weight, cotangent, of_v=of_x, of_weight=of_weight)
+        return self._source.vjp(v, self._weight, cotangent, of_v=of_x, of_weight=of_weight, near=self._x.detach())
 
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
