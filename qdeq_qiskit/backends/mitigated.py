@@ -22,13 +22,9 @@ from qdeq_qiskit.backends.machine import Machine, shift_rules
 from qdeq_qiskit.backends.measurement import Measurement
 from qdeq_qiskit.backends.mitigated_variances import calibration_variance, extrapolated_variance
 from qdeq_qiskit.backends.readout import Readout
+from qdeq_qiskit.noise.assignment_inversion import inverted_assignment, readout_lines
 from qdeq_qiskit.noise.circuit_noise import CircuitNoise
-from qdeq_qiskit.noise.mitigation import (
-    MitigationCost,
-    MitigationRecipe,
-    inverted_assignment,
-    readout_lines,
-)
+from qdeq_qiskit.noise.mitigation import MitigationCost, MitigationRecipe
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime.executor_estimator import Estimator

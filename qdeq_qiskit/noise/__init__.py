@@ -11,9 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qdeq_qiskit.noise.assignment_inversion import inverted_assignment
     from qdeq_qiskit.noise.calibration import load_calibration, save_calibration
     from qdeq_qiskit.noise.circuit_noise import CircuitNoise
-    from qdeq_qiskit.noise.mitigation import MitigationCost, MitigationRecipe, inverted_assignment
+    from qdeq_qiskit.noise.mitigation import MitigationCost, MitigationRecipe
     from qdeq_qiskit.noise.recipe import NoiseRecipe
     from qdeq_qiskit.noise.snapshots import Snapshot, fake_backends
     from qdeq_qiskit.noise.sources import SOURCES, AnySource, Source
@@ -47,7 +48,7 @@ _HOME = {
     "ThermalRelaxation": "sources.thermal_relaxation",
     "check_touched": "touched",
     "fake_backends": "snapshots",
-    "inverted_assignment": "mitigation",
+    "inverted_assignment": "assignment_inversion",
     "load_calibration": "calibration",
     "save_calibration": "calibration",
 }

@@ -1,4 +1,4 @@
-r"""Mitigation options, what they cost, and the inversion of the assignment matrix.
+"""Mitigation options, and what they cost.
 
 What each option does, and on which route, is told in docs/mitigation.md; `backends.mitigated` runs them.
 """
@@ -6,15 +6,10 @@ What each option does, and on which route, is told in docs/mitigation.md; `backe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from qiskit.quantum_info import SparsePauliOp
-
-from qdeq_qiskit.noise.circuit_noise import CircuitNoise
 
 # What the short names on a command line stand for.
 _SHORT_NAMES: dict[str, dict[str, Any]] = {
@@ -143,7 +138,12 @@ class MitigationRecipe(BaseModel):
         Args:
             shots: N, of one row of angles in one basis at one noise factor.
             num_bases: M, bases that are measured.
+
+        Raises:
+            ValueError: there are no shots, or no bases.
         """
+        if shots < 1 or num_bases < 1:
+            raise ValueError(f"overhead: shots and num_bases must be at least 1, not {shots} and {num_bases}")
         random = self.readout == "trex" or self.twirling is not None
         randomizations = min(self.randomizations, shots) if random else 1
         factors = len(self.zne.noise_factors) if self.zne else 1
@@ -226,54 +226,6 @@ class MitigationCost:
         return rows * self.shots_per_row + jobs * self.calibration_shots
 
 
-def inverted_assignment(observables: Iterable[SparsePauliOp], noise: CircuitNoise) -> tuple[SparsePauliOp, ...]:
-    r"""Observables whose values, read with assignment errors, are those of the given ones, read without.
-
-    A readout that takes 0 for 1 with probability :math:`ε_0`, and 1 for 0 with :math:`ε_1`, turns a Pauli P of its
-    wire into :math:`a P + b` with :math:`a = 1 - ε_0 - ε_1` and :math:`b = ε_1 - ε_0`. So each P becomes
-    :math:`(P - b)/a`: the inverse of the tensor product of assignment matrices, on the outcome distribution of each
-    basis, seen from the observables. Values are unbiased; the variance grows by about :math:`a^{-2}` a wire. The
-    assignment matrices are taken as known exactly.
-
-    Args:
-        observables: on the noise's wires; they are to be measured with the noise's readout, not twirled.
-        noise: gives each wire's assignment matrix.
-
-    Raises:
-        ValueError: a wire's readout tells 0 from 1 no better than by chance, so there is no inverse.
-    """
-    return tuple(_inverted(observable, noise) for observable in observables)
-
-
-def _inverted(observable: SparsePauliOp, noise: CircuitNoise) -> SparsePauliOp:
-    terms: list[tuple[str, list[int], complex]] = []
-    for paulis, wires, coefficient in observable.to_sparse_list():
-        lines = [readout_line(noise, wire) for wire in wires]
-        for kept in product((True, False), repeat=len(wires)):
-            factor = math.prod(1 / a if keep else -b / a for keep, (a, b) in zip(kept, lines, strict=True))
-            if factor:
-                label = "".join(pauli for pauli, keep in zip(paulis, kept, strict=True) if keep)
-                terms.append((label, [w for w, keep in zip(wires, kept, strict=True) if keep], coefficient * factor))
-    return SparsePauliOp.from_sparse_list(terms, num_qubits=observable.num_qubits).simplify(atol=0)
-
-
-def readout_line(noise: CircuitNoise, wire: int) -> tuple[float, float]:
-    """a and b such that a wire's readout turns ⟨P⟩ into a⟨P⟩ + b.
-
-    Raises:
-        ValueError: a is not positive.
-    """
-    assignment = noise.assignment(wire)
-    zero_as_one, one_as_zero = float(assignment[1, 0]), float(assignment[0, 1])
-    slope = 1 - zero_as_one - one_as_zero
-    if slope <= 0:
-        raise ValueError(
-            f"readout: wire {wire} reads 0 as 1 with probability {zero_as_one:g} and 1 as 0 with {one_as_zero:g}; "
-            "only a readout whose two errors sum to less than 1 can be mitigated"
-        )
-    return slope, one_as_zero - zero_as_one
-
-
 def _parsed(names: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name in filter(None, (part.strip() for part in names.replace(",", "+").split("+"))):
@@ -284,21 +236,3 @@ def _parsed(names: str) -> dict[str, Any]:
                 raise ValueError(f"mitigation {names!r} asks for {key} {options[key]!r} and {value!r}; choose one")
             options[key] = value
     return options
-
-
-def readout_lines(
-    observables: Sequence[SparsePauliOp], noise: CircuitNoise
-) -> list[list[tuple[float, list[tuple[float, float]]]]]:
-    """For each observable (|coefficient|, (a, b) of its wires) of every term but the identity.
-
-    Raises:
-        ValueError: a wire's readout cannot be mitigated; see `readout_line`.
-    """
-    return [
-        [
-            (abs(coefficient), [readout_line(noise, wire) for wire in wires])
-            for _, wires, coefficient in observable.to_sparse_list()
-            if wires
-        ]
-        for observable in observables
-    ]

@@ -7,8 +7,7 @@ import pytest
 from pydantic import ValidationError
 from qiskit.quantum_info import Operator, Pauli, SparsePauliOp, random_density_matrix
 
-from qdeq_qiskit.noise import CircuitNoise, MitigationRecipe
-from qdeq_qiskit.noise.mitigation import inverted_assignment
+from qdeq_qiskit.noise import CircuitNoise, MitigationRecipe, inverted_assignment
 
 
 def assignments(n, seed=0):
@@ -138,3 +137,9 @@ def test_an_evaluation_costs_bases_times_factors_times_random_circuits(
 def test_fewer_shots_than_random_circuits_are_one_each():
     cost = MitigationRecipe(readout="trex", randomizations=64).overhead(10)
     assert (cost.randomizations, cost.shots_per_circuit, cost.circuits_per_row) == (10, 1, 10)
+
+
+@pytest.mark.parametrize(("shots", "num_bases"), [(0, 1), (-3, 1), (100, 0)])
+def test_no_shots_have_no_cost(shots, num_bases):
+    with pytest.raises(ValueError, match=f"must be at least 1, not {shots} and {num_bases}"):
+        MitigationRecipe.parse("trex").overhead(shots, num_bases=num_bases)
