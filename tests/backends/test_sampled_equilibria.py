@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -25,7 +26,16 @@ from qdeq_qiskit.equilibrium import (
 )
 
 LIFT = nearest_lift(16, 4).double()
-logging.getLogger("qdeq_qiskit").setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True)
+def without_warnings() -> Iterator[None]:
+    """Samples that a budget leaves behind are warned of; the level is put back, since other tests read the log."""
+    logger = logging.getLogger("qdeq_qiskit")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(level)
 
 
 @cache
