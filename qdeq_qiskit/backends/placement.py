@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, ControlFlowOp, Delay
-from qiskit.transpiler import PassManager, Target, generate_preset_pass_manager
+from qiskit.transpiler import PassManager, Target, TranspilerError, generate_preset_pass_manager
 from qiskit.transpiler.passes import ALAPScheduleAnalysis, PadDelay, TimeUnitConversion
 from qiskit.utils.units import apply_prefix
 
@@ -48,7 +48,7 @@ def place(
         seed: of the transpiler.
 
     Raises:
-        ValueError: the circuit has more qubits than the target.
+        ValueError: the circuit has more qubits than the target has or connects, or gates that it cannot express.
     """
     check_size(circuit.num_qubits, target)
     best: tuple[float, QuantumCircuit] | None = None
@@ -56,7 +56,14 @@ def place(
     others = np.random.SeedSequence(seed).generate_state(_TRIALS - 1) >> 1
     for trial in (seed, *others.tolist()):
         passes = generate_preset_pass_manager(optimization_level, target=target, seed_transpiler=trial)
-        transpiled = passes.run(circuit)
+        try:
+            transpiled = passes.run(circuit)
+        except TranspilerError as refusal:
+            raise ValueError(
+                f"the circuit cannot be compiled for the processor {target.description or ''}: it needs "
+                f"{circuit.num_qubits} connected qubits and universal gates, such as rz, sx, cz, and the processor has "
+                f"{', '.join(sorted(target.operation_names))} ({refusal.message})".replace(" :", ":")
+            ) from refusal
         ends = transpiled.layout.final_index_layout() if transpiled.layout is not None else range(circuit.num_qubits)
         error = log_error(transpiled, target, {ends[qubit] for qubit in measured})
         if best is None or error < best[0]:
@@ -150,7 +157,7 @@ def schedule(circuit: QuantumCircuit, target: Target) -> QuantumCircuit:
         qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
         if instruction.operation.name != "barrier" and _duration(target, instruction, qubits) is None:
             raise ValueError(
-                f"idle: the target gives no duration for {instruction.operation.name!r} on qubits {qubits}, so idle "
+                f"idle: the target gives no duration for {instruction.operation.name!r} on wires {qubits}, so idle "
                 "times are unknown"
             )
     passes = PassManager(

@@ -65,7 +65,7 @@ class Snapshot:
 
         Raises:
             ImportError: Aer is not installed.
-            ValueError: the circuit is not compiled for this processor.
+            ValueError: the circuit is not compiled for this processor, or nothing would relax during delays.
         """
         device = require_aer_noise().device
         self._check(compiled)
@@ -77,6 +77,11 @@ class Snapshot:
         }
         readout = device.basic_device_readout_errors(target=part)
         times = {wire: _relaxation_times(part.qubit_properties[wire]) for wire in range(part.num_qubits)}
+        if idle_relaxation and not np.isfinite(list(times.values())).any():
+            raise ValueError(
+                f"idle_relaxation: {self.name} gives neither T1 nor T2 of the qubits in use, "
+                f"{list(compiled.physical)}, so nothing would relax; leave it out"
+            )
         return CircuitNoise(
             part.num_qubits,
             errors=errors,

@@ -335,6 +335,18 @@ def test_two_qubit_gates_and_their_layers_are_counted(place):
     assert compiled.two_qubit_depth == layers.max() <= number
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target.from_configuration(["rz", "sx", "cx"], num_qubits=4, coupling_map=CouplingMap([[0, 1], [2, 3]])),
+        Target.from_configuration(["rz", "x", "cx"], num_qubits=4),
+    ],
+)
+def test_a_processor_that_cannot_run_the_circuit_is_refused_with_what_it_has(target):
+    with pytest.raises(ValueError, match=r"needs 4 connected qubits and universal gates.*the processor has .*cx.*rz"):
+        compile_circuit(recipe("angle"), target=target)
+
+
 @pytest.mark.parametrize("basis_gates", [[], ["cx"], ["ry", "cz"]])
 def test_basis_gates_that_cannot_express_the_circuit_are_named_with_what_they_cannot(basis_gates):
     with pytest.raises(ValueError, match=r"basis gates .* cannot express the circuit's .*ry.*such as rz, sx, x, cz"):

@@ -7,9 +7,10 @@ import logging
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.circuit.library import SXGate
 from qiskit.providers import QubitProperties
 from qiskit.quantum_info import SuperOp
-from qiskit.transpiler import Target
+from qiskit.transpiler import InstructionProperties, Target
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeNairobiV2, FakeTorino
@@ -162,6 +163,17 @@ def test_what_cannot_be_saved_is_one_line_and_leaves_no_file(tmp_path) -> None:
     with pytest.raises(TypeError, match="expected a BackendV2, not Target"):
         save_calibration(backend.target, tmp_path / "x.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_relaxation_during_delays_needs_times() -> None:
+    target = Target(num_qubits=1)
+    target.add_instruction(SXGate(), {(0,): InstructionProperties(error=0.1)})
+    circuit = QuantumCircuit(1)
+    circuit.sx(0)
+    untimed = Snapshot("untimed", target)
+    assert untimed.noise(Compiled(circuit, (0,))).errors
+    with pytest.raises(ValueError, match="idle_relaxation: untimed gives neither T1 nor T2"):
+        untimed.noise(Compiled(circuit, (0,)), idle_relaxation=True)
 
 
 def test_a_circuit_for_another_processor_is_refused_with_what_is_missing() -> None:
