@@ -168,10 +168,23 @@ class EstimatorMachine(Machine):
             if not np.isfinite(data.evs).all():
                 raise RuntimeError(f"{type(self._estimator).__name__} returned expectation values that are not finite")
             values[finite] = data.evs.T
-            errors[finite] = data.stds.T if taken is not None else 0.0
+            if taken is not None:
+                errors[finite] = self._errors(data.stds.T, taken)
+            else:
+                errors[finite] = 0.0
             self.rows_run += int(finite.sum())
             self.shots_run += int(finite.sum()) * self.circuits_per_row * (taken or 0)
         return Measurement(torch.as_tensor(values), torch.diag_embed(torch.as_tensor(errors).square()))
+
+    def _errors(self, spread: np.ndarray, shots: int) -> np.ndarray:
+        """Standard errors, (N, K), without the bias of a spread about the shots' own mean.
+
+        A single shot shows no spread: then the largest one that there can be.
+        """
+        if shots > 1:
+            return spread * math.sqrt(shots / (shots - 1))
+        largest = [np.abs(observable.coeffs).sum() for (observable,) in self._observables]
+        return np.broadcast_to(largest, spread.shape)
 
     def _reseed(self) -> None:
         """A new seed for each run: with one seed, every run would repeat the same noise."""

@@ -149,6 +149,10 @@ class FixedPointMap(ABC):
         nothing = jacobian.new_zeros(len(w), 0, w.shape[1])
         return MeasuredJacobian(jacobian, nothing, nothing.unsqueeze(-1).expand(-1, -1, -1, w.shape[1]))
 
+    def jacobian_at_root(self, w: Tensor) -> Tensor:
+        """∂f/∂w, (B, n, n), at fixed points w, where a sampled f need not be measured once more: f(w) = w."""
+        return self.measure_jacobian(w, w).jacobian if self.is_sampled else self.value_and_jacobian(w)[1]
+
     def frozen(self) -> FixedPointMap:
         """The map to solve with: no gradients are recorded, and whatever can be precomputed once per batch is."""
         return self.with_inputs(tuple(tensor.detach() for tensor in self.inputs))

@@ -355,7 +355,7 @@ def _completed(jacobian: Tensor | None, fixed_point_map: FixedPointMap, w: Tenso
     count = torch.zeros(len(w), dtype=torch.int64, device=w.device)
     if jacobian is None:
         with torch.no_grad():
-            return fixed_point_map.frozen().value_and_jacobian(w)[1], count + 1
+            return fixed_point_map.frozen().jacobian_at_root(w), count + 1
     if not fixed_point_map.is_sampled:
         return jacobian, count
     # The statistical solver leaves out samples without an estimate.
@@ -363,6 +363,5 @@ def _completed(jacobian: Tensor | None, fixed_point_map: FixedPointMap, w: Tenso
     if not len(rows):
         return jacobian, count
     with torch.no_grad():
-        part = w.index_select(0, rows)
-        measured = fixed_point_map.frozen().select(rows).measure_jacobian(part, part).jacobian
+        measured = fixed_point_map.frozen().select(rows).jacobian_at_root(w.index_select(0, rows))
     return jacobian.index_copy(0, rows, measured), count.index_fill(0, rows, 1)

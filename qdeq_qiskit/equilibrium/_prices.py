@@ -51,7 +51,7 @@ class Prices:
             jacobian_shots=solver.jacobian_shots or cost.shots_per_circuit,
             circuits_per_value=cost.circuits_per_value,
             circuits_per_jacobian=cost.circuits_per_jacobian,
-            budget=_UNLIMITED if solver.max_shots is None else solver.max_shots,
+            budget=_UNLIMITED if solver.max_shots is None else min(solver.max_shots, _UNLIMITED),
         )
         least = prices.value(prices.shots) + prices.reserve
         if prices.budget < least:
@@ -76,7 +76,8 @@ class Prices:
 
     def affordable(self, spent: Tensor) -> Tensor:
         """Shots a circuit, (M,), with which samples that will have spent so much can be evaluated once."""
-        return (self.budget - spent) / max(self.circuits_per_value, 1)
+        # Double: in single precision a large budget would be rounded up.
+        return (self.budget - spent).double() / max(self.circuits_per_value, 1)
 
 
 def on_grid(shots: Tensor, unit: int, round_to: Callable[[Tensor], Tensor]) -> Tensor:
@@ -84,4 +85,7 @@ def on_grid(shots: Tensor, unit: int, round_to: Callable[[Tensor], Tensor]) -> T
     place = (shots.double().clamp(min=1) / unit).log2() * _STEPS_PER_OCTAVE
     nearest = place.round()
     place = torch.where((place - nearest).abs() < 1e-6, nearest, round_to(place))
-    return (unit * torch.exp2(place / _STEPS_PER_OCTAVE) + 1e-6).floor().long().clamp(min=1)
+    count = (unit * torch.exp2(place / _STEPS_PER_OCTAVE) + 1e-6).floor().long()
+    if round_to is torch.floor:  # a large count may have been taken for the next one on the grid
+        count = torch.minimum(count, shots.long())
+    return count.clamp(min=1)

@@ -187,9 +187,11 @@ class _Run:
         within = finite & (noise > 0) & (residual.square() <= self.solver.c * noise)
         reason = torch.where(within, int(Reason.WITHIN_NOISE), reason)
         solved = finite & (noise == 0) & (relative <= self.solver.tolerance)
-        reason = torch.where(solved, int(Reason.CONVERGED), reason)
+        # A few shots whose outcomes are all equal look exact: that is for the estimate to say, from many more.
+        reason = torch.where(solved, int(Reason.CONVERGED if self.exact else Reason.WITHIN_NOISE), reason)
         self.reason[rows] = reason
-        self.covariance[rows[solved]] = 0.0
+        if self.exact:
+            self.covariance[rows[solved]] = 0.0
         if self.trace is not None:
             self.trace.append(self.relative.clone())
         return rows[reason == int(Reason.MAX_ITERATIONS)]

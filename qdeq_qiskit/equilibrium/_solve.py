@@ -122,12 +122,12 @@ class _Search:
             reason = torch.where(self.converged, int(Reason.CONVERGED), reason)
             residual, relative = (torch.where(tensor.isnan(), torch.inf, tensor) for tensor in (residual, relative))
         if self.wants_jacobian and self.jacobian is None:
-            self.jacobian = self.map.value_and_jacobian(w)[1]
+            self.jacobian = self.map.jacobian_at_root(w)
             jacobian_evaluations = jacobian_evaluations + 1
         elif self.unconverged and self.jacobian is not None:
             # The best iterate of a straggler was not its last, so its Jacobian is not at hand.
             rows = self.converged.logical_not().nonzero().squeeze(1)
-            jacobian = self.map.select(rows).value_and_jacobian(w.index_select(0, rows))[1]
+            jacobian = self.map.select(rows).jacobian_at_root(w.index_select(0, rows))
             self.jacobian = self.jacobian.index_copy(0, rows, jacobian)
             jacobian_evaluations = jacobian_evaluations + self.converged.logical_not()
         return Root(

@@ -7,18 +7,32 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.primitives import BackendEstimatorV2, StatevectorEstimator
+from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import CouplingMap, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 from sampled_models import amplitude_model, angle_model, tangled_model
 
-from qdeq_qiskit.backends import NoisyBackend
+from qdeq_qiskit.backends import NoisyBackend, ShotsBackend
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.machine import EstimatorMachine
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.backends.spsa import SPSA
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Equilibrium, ImplicitAdjoint, Newton, SampledSolver, Unrolled, nearest_lift
+from qdeq_qiskit.equilibrium import (
+    Equilibrium,
+    ImplicitAdjoint,
+    KrasnoselskiiMann,
+    Newton,
+    Picard,
+    Reason,
+    SampledSolver,
+    Solver,
+    Unrolled,
+    nearest_lift,
+)
 from qdeq_qiskit.noise import NoiseRecipe
 
 
@@ -342,3 +356,61 @@ def test_gradients_are_taken_where_the_map_has_its_values_though_the_encoder_err
         (loss(theta + 0.3 * sign)[row] - loss(theta - 0.3 * sign)[row]) / 0.6 * sign for row, sign in enumerate(signs)
     )
     torch.testing.assert_close(layer.bind(x, lift).vjp(w, cotangent)[1], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [amplitude_model, angle_model])
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(
+    "solver",
+    [SampledSolver(), Newton(max_iterations=2), KrasnoselskiiMann(max_iterations=3), Picard(max_iterations=2)],
+    ids=lambda solver: solver.kind,
+)
+def test_a_solution_counts_the_circuits_and_shots_that_the_machine_ran(
+    make: Callable[[], QNNCircuit], recorded: bool, solver: Solver
+) -> None:
+    model = make()
+    layer = ShotsBackend(shots=60).layer(model)
+    lift = nearest_lift(model.num_features, model.num_outputs)
+    equilibrium = Equilibrium(layer, lift=lift, solver=solver, on_failure="record")
+    x = torch.randn(4, model.num_features, generator=torch.Generator().manual_seed(1))
+    x[2, 0] = torch.nan
+    with torch.set_grad_enabled(recorded):
+        solution = equilibrium(x)
+    assert solution.circuits == layer.circuits_run
+    assert solution.shots == layer.machine.shots_run
+
+
+def test_few_shots_that_all_agree_are_not_taken_for_exact(counted: type[CountingBackend]) -> None:
+    circuit, angle = QuantumCircuit(1), Parameter("x")
+    circuit.rx(angle, 0)
+    model = QNNCircuit(circuit, [angle], [], [SparsePauliOp("Z")])
+    x = torch.full((300, 1), 0.3, dtype=torch.double)
+    right = torch.cos(x)
+    lift = torch.zeros(1, 1, dtype=torch.double)
+    for machine in (
+        EstimatorMachine(model, BackendEstimatorV2(backend=counted()), shots=3, seed=1),
+        ShotsBackend(shots=3, seed=1).machine(model),
+    ):
+        layer = SampledLayer(model, machine)
+        with torch.no_grad():
+            solution = Equilibrium(layer, lift=lift, solver=SampledSolver(), on_failure="record")(x)
+        # Three shots agree mostly: the fixed point, cos(0.3), comes from the many of the estimate nevertheless.
+        assert set(solution.reason_counts()) == {Reason.WITHIN_NOISE}
+        assert abs(float((solution.value - right).mean())) < 0.02
+        assert 0.5 < float((solution.covariance > 0).double().mean()) < 0.95
+
+
+@pytest.mark.parametrize("shots", [1, 2, 5])
+def test_the_error_of_an_estimators_values_is_right_for_few_shots_too(
+    shots: int, counted: type[CountingBackend]
+) -> None:
+    model = tangled_model()
+    machine = EstimatorMachine(model, BackendEstimatorV2(backend=counted()), shots=shots, seed=2)
+    measured = machine.run(torch.full((2000, machine.circuit.num_parameters), 0.4, dtype=torch.double))
+    # The first observable is one string: of a sum Qiskit's estimator adds up the errors, not their squares.
+    spread = measured.values[:, 0].var()
+    claimed = measured.covariance[:, 0, 0].mean()
+    if shots == 1:  # which shows none: no less than it can be
+        assert claimed >= spread
+    else:
+        torch.testing.assert_close(claimed, spread, rtol=0.1, atol=0)

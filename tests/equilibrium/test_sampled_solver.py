@@ -22,6 +22,7 @@ from qdeq_qiskit.equilibrium import (
     make_solver,
     solve,
 )
+from qdeq_qiskit.equilibrium._prices import Prices, on_grid
 
 REPETITIONS = 4000
 
@@ -75,6 +76,15 @@ def test_no_sample_spends_more_than_its_budget_and_one_that_needs_more_says_so(m
         # What there is, is used, and it still covers.
         assert float(root.shots.double().min()) > 0.7 * max_shots
         assert covered(root, root_of("tanh")).min() > 0.85
+
+
+def test_a_large_budget_is_kept_to_the_shot() -> None:
+    fixed_point_map, _ = noisy("tanh", samples=1, shots=1)
+    spent = torch.tensor([100])
+    for budget in (3 * (2**25 - 1) + 100, 3 * (2**40 - 1) + 100, 10**30):
+        prices = Prices.of(fixed_point_map, SampledSolver(max_shots=budget))
+        shots = int(on_grid(prices.affordable(spent), 1, torch.floor))
+        assert 100 + prices.value(shots) <= budget
 
 
 def test_circuits_and_shots_are_those_that_the_map_was_asked_for() -> None:

@@ -25,7 +25,7 @@ class SampledSolver(Solver):
     Polyak, Juditsky, SIAM J. Control Optim. 30 (1992) 838. The derivation is in `docs/sampled-equilibria.md`.
 
     Attributes:
-        tolerance: on the relative residual, for maps that turn out to be exact.
+        tolerance: on the relative residual, where values have no noise.
         max_iterations: most damped steps of the search.
         newton_steps: most Newton steps after them, for samples that still need them.
         damping: τ, in (0, 1].
