@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
 from qdeq_qiskit import __version__, recipes
@@ -28,17 +29,19 @@ from qdeq_qiskit.training.idx import chosen_folder
 TRAININGS, CELLS = "trainings", "cells"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Finished:
     """What a study came to.
 
     Attributes:
         directory: its folder.
+        table: a row for each finished cell; see `table.make_table`.
         cells: how many cells there are.
         missing: (title, reason) of what failed.
     """
 
     directory: StudyDirectory
+    table: pd.DataFrame
     cells: int
     missing: list[tuple[str, str]]
 
@@ -126,7 +129,7 @@ def conclude(plan: Plan, directory: StudyDirectory) -> Finished:
         raise RunError(f"{directory.path}: no cell was finished; the first reason: {missing[0][0]}: {missing[0][1]}")
     write_table(table, directory)
     write_report(plan, directory, table, missing)
-    return Finished(directory, len(plan.cells), missing)
+    return Finished(directory, table, len(plan.cells), missing)
 
 
 def _compute(

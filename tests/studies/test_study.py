@@ -179,8 +179,9 @@ def test_runs_that_are_there_are_taken_as_they_are(finished: Path, tmp_path: Pat
     text = f"{{models: [{{name: mine, runs: {run}}}], noise: [readout], samples: 20}}"
     (tmp_path / "given.yaml").write_text(text)
     before = (run / "model" / "model.safetensors").stat().st_mtime_ns
-    directory = run_study(tmp_path / "given.yaml", out=tmp_path / "given", workers=1).directory
-    table = pd.read_parquet(directory.table.with_suffix(".parquet"))
+    answer = run_study(tmp_path / "given.yaml", out=tmp_path / "given", workers=1)
+    directory, table = answer.directory, pd.read_parquet(answer.directory.table.with_suffix(".parquet"))
+    assert list(answer.table["key"]) == list(table["key"])
     assert list(table["noise"]) == ["ideal", "readout"]
     assert (run / "model" / "model.safetensors").stat().st_mtime_ns == before
     assert not any(directory.runs.iterdir())
