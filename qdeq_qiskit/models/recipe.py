@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qdeq_qiskit.backends.kinds import AnyBackend, Backend
 from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit
-from qdeq_qiskit.equilibrium import make_adjoint, make_penalty, make_solver
+from qdeq_qiskit.equilibrium import SampledSolver, make_adjoint, make_penalty, make_solver
 from qdeq_qiskit.models.features import Features
 
 
@@ -122,8 +122,14 @@ class ModelRecipe(BaseModel):
         return qnn.repeated(self.layers) if self.mode == "coherent" else qnn
 
     def on_backend(self, old: Backend, new: Backend) -> Self:
-        """These options on another backend: between exact ones the solver stays, else the default takes over."""
-        return self if old.exact and new.exact else self.model_copy(update={"solver": None})
+        """These options on another backend: between exact ones the solver stays, else the default takes over.
+
+        With it goes an adjoint through the solver's iterations, if the new solver's cannot be differentiated through.
+        """
+        if old.exact and new.exact:
+            return self
+        kept = not self.adjoint.make().records_solver or not isinstance(new.default_solver(), SampledSolver)
+        return self.model_copy(update={"solver": None, "adjoint": self.adjoint if kept else AdjointChoice()})
 
 
 @final

@@ -260,3 +260,13 @@ def test_a_coherent_model_is_saved_loaded_and_moved_with_its_depth(images: torch
     shallow = classifier({"mode": "coherent", "layers": 1}).eval()
     shallow.load_tensors(model.tensors())
     assert (shallow(images) - model(images)).abs().max() > 1e-3
+
+
+def test_a_model_trained_through_its_iterations_can_be_moved_to_shots(images: torch.Tensor) -> None:
+    model = classifier({"solver": {"kind": "anderson"}, "adjoint": {"kind": "unrolled"}, "penalty": None}).eval()
+    shots = TypeAdapter(AnyBackend).validate_python({"kind": "shots", "shots": 100})
+    moved = model.on_backend(shots)
+    assert (moved.equilibrium.solver.kind, moved.equilibrium.adjoint.kind) == ("sampled", "implicit")
+    with torch.no_grad():
+        assert moved(images).isfinite().all()
+    assert model.on_backend(backend(engine="aer")).equilibrium.adjoint.kind == "unrolled"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 
+import numpy as np
 import pytest
 from qiskit.circuit.library import real_amplitudes
 from qiskit.quantum_info import SparsePauliOp
@@ -15,7 +16,7 @@ from qdeq_qiskit.training import RunDirectory, RunError, TrainingRecipe
 from qdeq_qiskit.training.fit import rewrite_report
 from qdeq_qiskit.training.report import _description
 from qdeq_qiskit.training.report.circuit_figure import circuit_figure
-from qdeq_qiskit.training.report.figures import learning_curves
+from qdeq_qiskit.training.report.figures import learning_curves, spectral_radius
 
 
 def test_the_report_needs_nothing_beside_itself(run: RunDirectory) -> None:
@@ -106,3 +107,10 @@ def test_the_version_is_named_once_and_the_solver_that_ran(run: RunDirectory) ->
     page = run.report.read_text(encoding="utf-8")
     assert page.count(f"qdeq_qiskit {run.origin()['versions']['qdeq_qiskit']}") == 1
     assert "Newton(tolerance=0.0001" in page
+
+
+def test_the_figure_of_spectral_radii_shows_all_that_are_known() -> None:
+    (axes,) = spectral_radius(np.array([0.5, np.nan, 1.6])).axes
+    assert axes.get_xlim()[1] > 1.6
+    assert sum(patch.get_height() for patch in axes.patches) == pytest.approx(1.0)
+    assert spectral_radius(np.full(3, np.nan)).axes

@@ -93,10 +93,11 @@ def iteration_histogram(iterations: np.ndarray) -> Figure:
 
 @styled
 def spectral_radius(radius: np.ndarray) -> Figure:
-    """Distribution of the spectral radius of ∂f/∂w at the equilibria."""
+    """Distribution of the spectral radius of ∂f/∂w at the equilibria, NaN where a sampled one was not found."""
+    radius = radius[np.isfinite(radius)]
     figure = Figure(figsize=(5.1, 3.3), layout="constrained")
     axes = figure.subplots()
-    limit = max(1.1, float(radius.max()) * 1.05)
+    limit = max(1.1, float(radius.max(initial=0)) * 1.05)
     sns.histplot(
         x=radius,
         bins=44,
