@@ -67,6 +67,7 @@ class Machine(ABC):
     circuits_per_row: int
     rows_run: int
     shots_run: int
+    _generator: np.random.Generator  # of the shots, made of the machine's seed
 
     @abstractmethod
     def run(self, angles: Tensor, *, shots: int | None = None) -> Measurement:
@@ -76,6 +77,11 @@ class Machine(ABC):
             angles: of the source's slots.
             shots: of each circuit; None for `Machine.shots`. Of no effect where values are exact.
         """
+
+    def restart(self, stream: int) -> None:
+        """Draws from here on what the machine's seed and `stream`, at least 0, say, whatever was drawn before."""
+        entropy = self._generator.bit_generator.seed_seq.entropy  # type: ignore[attr-defined]
+        self._generator = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(stream,)))
 
     def run_shifted(self, angles: Tensor, slots: list[int], *, shots: int | None = None) -> ShiftedMeasurement:
         """Values and derivatives with respect to some slots' angles, for angles (B, G), in one call of `run`."""
@@ -151,7 +157,8 @@ class EstimatorMachine(Machine):
         self._observables = [[observable] for observable in observables]
         self._slots = [parameter.index for parameter in circuit.parameters]
         self._estimator = estimator
-        self._seeds = None if seed is None else np.random.SeedSequence(seed)
+        self._generator = np.random.default_rng(seed)
+        self._reseeds = seed is not None and isinstance(estimator, BackendEstimatorV2)
 
     def run(self, angles: Tensor, *, shots: int | None = None) -> Measurement:
         rows = angles.cpu().numpy()
@@ -188,6 +195,6 @@ class EstimatorMachine(Machine):
 
     def _reseed(self) -> None:
         """A new seed for each run: with one seed, every run would repeat the same noise."""
-        if self._seeds is not None and isinstance(self._estimator, BackendEstimatorV2):
-            (child,) = self._seeds.spawn(1)
-            self._estimator.options.seed_simulator = int(child.generate_state(1)[0]) >> 1
+        if self._reseeds:
+            assert isinstance(self._estimator, BackendEstimatorV2)
+            self._estimator.options.seed_simulator = int(self._generator.integers(2**31))

@@ -174,7 +174,7 @@ class MitigatedMachine(Machine):
         self._largest = np.array([[np.abs(observable.coeffs).sum() ** 2] for observable in observables])
         self._lines = readout_lines(observables, noise) if recipe.readout == "trex" else None
         self._simulator = _simulator(compiled, noise, recipe)
-        self._seeds = None if seed is None else np.random.SeedSequence(seed)
+        self._generator, self._seeded = np.random.default_rng(seed), seed is not None
 
     def run(self, angles: Tensor, *, shots: int | None = None) -> Measurement:
         rows = self._compiled.angles(angles.detach().cpu().double()).numpy()
@@ -249,10 +249,7 @@ class MitigatedMachine(Machine):
 
     def _next_seed(self) -> int | None:
         """A new seed for each job: with one seed, every job would repeat the same shots."""
-        if self._seeds is None:
-            return None
-        (child,) = self._seeds.spawn(1)
-        return int(child.generate_state(1)[0]) >> 1
+        return int(self._generator.integers(2**31)) if self._seeded else None
 
 
 def _with_shared_parameters(circuit: QuantumCircuit) -> QuantumCircuit:

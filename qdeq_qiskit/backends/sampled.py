@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
@@ -91,6 +92,16 @@ class SampledLayer(nn.Module, Bindable):
     def circuits_run(self) -> int:
         """Circuits run so far: one for each measurement basis of each sample and shift."""
         return self.machine.rows_run * self.machine.circuits_per_row
+
+    def restart(self, stream: int) -> None:
+        """Draws from here on what the seeds and `stream`, at least 0, say: shots, and signs of SPSA.
+
+        So that what follows is the same, whatever was drawn before: an epoch of a run that was interrupted, say.
+        """
+        self.machine.restart(stream)
+        if self._spsa is not None:
+            (seed,) = np.random.SeedSequence(self._spsa.seed, spawn_key=(stream,)).generate_state(1, np.uint64)
+            self._signs.manual_seed(int(seed) >> 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """q(v), (B, K), of features, (B, d).

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qdeq_qiskit.backends.kinds import Backend
+from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Equilibrium, Solution, nearest_lift
 from qdeq_qiskit.models.confidence import class_confidence
@@ -170,6 +171,11 @@ class QDEQClassifier(nn.Module):
         lift = self.equilibrium.lift
         assert lift is not None
         return self.head(torch.relu(w @ lift.mT))
+
+    def restart_shots(self, stream: int) -> None:
+        """Whatever was drawn before, shots from here on are those of the backend's seed and `stream`, at least 0."""
+        if isinstance(self.equilibrium.layer, SampledLayer):
+            self.equilibrium.layer.restart(stream)
 
     def on_backend(self, backend: Backend) -> QDEQClassifier:
         """The same weights, copied, on another backend.

@@ -47,6 +47,10 @@ class Batches:
         yield from zip(features.split(self._batch_size), labels.split(self._batch_size), strict=True)
 
 
+AFTER_TRAINING = -1
+"""In place of an epoch: what is drawn when the last one is over."""
+
+
 def epoch_seed(seed: int, epoch: int) -> int:
     """One 63-bit seed for an epoch of a run; neighbouring seeds and epochs do not share streams."""
     value = (seed * 0x9E3779B97F4A7C15 + epoch + 1) & (2**64 - 1)

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from qdeq_qiskit import __version__
 from qdeq_qiskit.models import QDEQClassifier
-from qdeq_qiskit.training.batches import Batches
+from qdeq_qiskit.training.batches import AFTER_TRAINING, Batches, epoch_seed
 from qdeq_qiskit.training.checkpoints import (
     KeepCheckpoints,
     PlainCheckpointIO,
@@ -303,6 +303,7 @@ def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained, *,
 def _write_result(prepared: Prepared, directory: RunDirectory, trained: _Trained) -> None:
     classifier, history = prepared.classifier, trained.history
     best = history[trained.best_epoch - 1]
+    classifier.restart_shots(epoch_seed(prepared.recipe.seed, AFTER_TRAINING))
     valid, test = evaluate(classifier, prepared.splits.valid), evaluate(classifier, prepared.splits.test)
     test.save(directory.test)
     metrics, control = test.metrics(), prepared.control()

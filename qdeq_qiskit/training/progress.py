@@ -28,8 +28,11 @@ class SeededEpochs(Callback):
         self._batches = batches
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seed dropout, and say which epoch's batches come next."""
-        torch.manual_seed(epoch_seed(self._seed, trainer.current_epoch))
+        """Seed dropout and shots, and say which epoch's batches come next."""
+        seed = epoch_seed(self._seed, trainer.current_epoch)
+        torch.manual_seed(seed)
+        assert isinstance(pl_module, ClassifierTask)
+        pl_module.classifier.restart_shots(seed)
         self._batches.set_epoch(trainer.current_epoch)
 
 

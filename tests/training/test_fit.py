@@ -110,12 +110,19 @@ def test_one_seed_repeats_a_run_bit_for_bit_and_another_does_not(
     assert not torch.equal(weights(run)["circuit.weight"], weights(other)["circuit.weight"])
 
 
+SHOTS = ["backend.kind=shots", "backend.shots=20", "model.penalty=null"]
+
+
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("warmup", [0, 8])
+@pytest.mark.parametrize(
+    "changes",
+    [[], ["model.warmup_steps=8"], SHOTS, [*SHOTS, "backend.weight_gradient=spsa"]],
+    ids=["plain", "warm-up", "shots", "spsa"],
+)
 def test_a_run_that_failed_after_two_epochs_and_was_resumed_equals_an_uninterrupted_one(
-    tiny: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warmup: int
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str]
 ) -> None:
-    tiny = tiny.model_copy(update={"model": tiny.model.model_copy(update={"warmup_steps": warmup})})
+    tiny = TrainingRecipe.load(tiny_file, changes)
     whole = fit(tiny, out=tmp_path / "whole")
     original = QDEQClassifier.classify
     calls = 0
