@@ -121,3 +121,14 @@ def test_the_time_step_of_delays_is_the_processors() -> None:
     machine = SimpleNamespace(circuit=circuit, physical=(0,), target=Target(num_qubits=1, dt=4e-9))
     assert NoiseRecipe.load("readout").build(machine).dt == 4e-9
     assert NoiseRecipe.load("readout").build(compiled(circuit)).dt is None
+
+
+def test_a_twirl_leaves_readout_and_waiting_as_they_are() -> None:
+    damping = np.asarray(_superop(Kraus(textbook.amplitude_damping(0.2))))
+    matrix = np.array([[1 - UP, DOWN], [UP, 1 - DOWN]])
+    errors = {("delay", (0,)): damping, ("sx", (0,)): damping}
+    noise = CircuitNoise(1, errors=errors, assignments={0: matrix}, idle={0: (80e-6, 60e-6)}).twirled()
+    relaxing = np.asarray(_superop(Kraus(textbook.relaxation(80e-6, 60e-6, 1e-6))))
+    np.testing.assert_allclose(noise.channel("delay", (0,), 1e-6).data, relaxing @ damping, atol=1e-14)
+    np.testing.assert_array_equal(noise.assignment(0), matrix)
+    assert np.abs(noise.channel("sx", (0,)).data - damping).max() > 0.05
