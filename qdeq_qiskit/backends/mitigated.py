@@ -267,13 +267,12 @@ def _simulator(compiled: CompiledCircuit, noise: CircuitNoise, recipe: Mitigatio
     require_aer()
     from qdeq_qiskit.backends.reseeding import ReseedingSimulator
 
-    model = noise.to_aer()
     if recipe.dynamical_decoupling is None:
-        return ReseedingSimulator(noise_model=model)
+        return ReseedingSimulator(noise_model=noise.to_aer())
     assert compiled.target is not None
-    for relaxation in model._custom_noise_passes:
-        relaxation._dt = compiled.target.dt  # the estimator schedules in units of dt
-    return ReseedingSimulator(noise_model=model, target=compiled.target)
+    # The estimator schedules in units of dt, which noise that no recipe built need not know.
+    timed = dataclasses.replace(noise, dt=compiled.target.dt)
+    return ReseedingSimulator(noise_model=timed.to_aer(), target=compiled.target)
 
 
 def _divided(rows: np.ndarray, bytes_per_row: int) -> list[np.ndarray]:

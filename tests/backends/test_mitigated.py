@@ -1,5 +1,6 @@
 """Mitigation through Runtime's estimator, against Statevector and the circuits that Aer was given."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -226,7 +227,8 @@ def test_decoupling_puts_pulses_on_waiting_wires_and_the_rest_of_the_waiting_rel
     monkeypatch.setattr(SamplerV2, "run", run)
     rows = compiled.source.angle_map.compile()(torch.tensor([[2.8, 0.0]], dtype=torch.float64))
     plain = machine(compiled, noise, "none", shots=50_000).run(rows).values
-    decoupled = machine(compiled, noise, {"dynamical_decoupling": sequence}, shots=50_000).run(rows).values
+    untimed = dataclasses.replace(noise, dt=None)
+    decoupled = machine(compiled, untimed, {"dynamical_decoupling": sequence}, shots=50_000).run(rows).values
     before, after = (circuit.count_ops().get("x", 0) for circuit in circuits)
     assert after - before >= pulses
     assert (after - before) % pulses == 0
