@@ -62,7 +62,7 @@ class AmplitudeAngles(nn.Module):
 def tree_angles(v: Tensor, near: Tensor) -> Tensor:
     """Halves of the tree's angles, level by level, (2^m − 1, B), of vectors with their signs, (2^m, B).
 
-    Not to be differentiated: `tree_angles_and_tangents` knows what to do where blocks are zero.
+    Not to be differentiated: `AmplitudeAngles` is, and `tree_tangents` are the derivatives.
 
     Args:
         v: the vectors.
@@ -78,22 +78,21 @@ def tree_angles(v: Tensor, near: Tensor) -> Tensor:
     return torch.cat(levels[::-1])
 
 
-def tree_angles_and_tangents(v: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
-    """`tree_angles`, and their derivatives, (2^m − 1, m', B), along `tangents` of v, (2^m, m', B) or (2^m, m', 1).
+def tree_tangents(v: Tensor, tangents: Tensor) -> Tensor:
+    """The derivatives of `tree_angles`, (2^m − 1, m', B), along `tangents` of v, (2^m, m', B) or (2^m, m', 1).
 
-    Derivatives of angles and norms that are not defined are zero.
+    Differentiable. Derivatives of angles and norms that are not defined are zero.
     """
-    even, odd = v[0::2] + 0.0, v[1::2] + 0.0
+    even, odd = v[0::2], v[1::2]
     of_even, of_odd = tangents[0::2], tangents[1::2]
-    levels, slopes = [], []
+    slopes = []
     while True:
-        norms = torch.hypot(even, odd)
+        norms = _norm(even, odd)
         inverse = torch.where(norms > 0, 1.0 / torch.where(norms > 0, norms, 1.0), 0.0).unsqueeze(1)
         cos, sin = even.unsqueeze(1) * inverse, odd.unsqueeze(1) * inverse
-        levels.append(torch.atan2(odd, even))
         slopes.append((cos * of_odd - sin * of_even) * inverse)
         if len(even) == 1:
-            return torch.cat(levels[::-1]), torch.cat(slopes[::-1])
+            return torch.cat(slopes[::-1])
         of_norms = cos * of_even + sin * of_odd
         even, odd, of_even, of_odd = norms[0::2], norms[1::2], of_norms[0::2], of_norms[1::2]
 

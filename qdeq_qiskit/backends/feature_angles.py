@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qdeq_qiskit.backends.amplitude import AmplitudeAngles, gates_of_tree, tree_angles, tree_angles_and_tangents
+from qdeq_qiskit.backends.amplitude import AmplitudeAngles, gates_of_tree, tree_angles, tree_tangents
 from qdeq_qiskit.backends.program import AngleMap, affine_function
 from qdeq_qiskit.circuits import amplitude_signs
 
@@ -99,7 +99,7 @@ class _Tree:
         """(G, m, B)."""
         self._move(v)
         tangents = self._signed(directions).unsqueeze(-1)
-        slopes = tree_angles_and_tangents(self._signed(v.T), tangents)[1]
+        slopes = tree_tangents(self._signed(v.T), tangents)
         return (self._matrix @ slopes.flatten(1)).unflatten(1, slopes.shape[1:])
 
     def _signed(self, columns: Tensor) -> Tensor:

@@ -65,10 +65,10 @@ class AerMachine(GroupedMachine):
         start = time.perf_counter()
         self.probabilities(rows)
         seconds = time.perf_counter() - start
+        circuits, wires = _count(self.circuits_per_row, "circuit"), _count(self.circuit.num_qubits, "wire")
         return (
-            f"every evaluation of a sample runs {self.circuits_per_row} circuits of {self.circuit.num_qubits} wires on "
-            f"Aer, {seconds:.2g} seconds together; a solve takes tens of evaluations a sample, a derivative two or "
-            "four for each angle"
+            f"every evaluation of a sample runs {circuits} of {wires} on Aer, {seconds:.2g} seconds in all; a solve "
+            "takes tens of evaluations a sample, a derivative two or four for each angle"
         )
 
     def probabilities(self, angles: Tensor) -> list[Matrix]:
@@ -113,6 +113,10 @@ class AerMachine(GroupedMachine):
                 raise RuntimeError(f"Aer failed: {result.status}")
             found.extend(result.data(index) for index in range(len(rows)))
         return found
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _refuse_unsupported(circuit: QuantumCircuit) -> None:

@@ -46,11 +46,15 @@ class EffectiveMachine(GroupedMachine):
             self._state = PreparedState(circuit.encoder, circuit.num_wires, device=device, dtype=dtype)
         rows = [outcome_rows(group, circuit.noise, circuit.num_wires) for group in circuit.observables.groups]
         self._sizes = [len(some) for some in rows]
-        self._rows = torch.as_tensor(np.concatenate(rows)) if rows else torch.zeros(0, 4**circuit.num_wires)
+        self._rows = (
+            torch.as_tensor(np.concatenate(rows)) if rows else torch.zeros(0, 4**circuit.num_wires, dtype=dtype)
+        )
         self._size = 4**circuit.num_wires
         self._operators: Recent[Tensor] = Recent(4)
 
     def probabilities(self, angles: Tensor) -> list[Matrix]:
+        if not self._sizes:
+            return []
         compiled = self.compiled.angles(angles)
         prefix, suffix = compiled[:, : self._num_prefix], compiled[:, self._num_prefix :]
         weights, of_weights = _distinct(suffix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -66,6 +66,10 @@ class NoisyCircuit:
             block = [*waiting, *block]
         self.encoder, self.block = encoder, block
         _check(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoisyCircuit:
+        """Itself, which nothing changes: copies of a layer share it."""
+        return self
 
     @property
     def num_prefix_slots(self) -> int:

@@ -14,6 +14,9 @@ from qdeq_qiskit.backends.noisy.pauli_transfer import pauli_strings
 from qdeq_qiskit.backends.noisy.prepared_state import PreparedState
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 
+# States and their tangents are held for so many samples at once that they are about as many numbers.
+_HELD_ELEMENTS = 2**24
+
 
 @final
 class NoisyEncoder:
@@ -159,11 +162,19 @@ class PreparedMap(FixedPointMap):
         return self._derivatives(w, identity)[1]
 
     def _derivatives(self, w: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        v = torch.addmm(self._x, w, self._lift.T)
+        v, seen = torch.addmm(self._x, w, self._lift.T), self._seen()
+        rows = max(1, _HELD_ELEMENTS // (seen.shape[1] * (1 + directions.shape[1])))
+        pairs = zip(v.split(rows), self._x.split(rows), strict=True)
+        parts = [self._seen_derivatives(seen, some, near, directions) for some, near in pairs]
+        if len(parts) == 1:
+            return parts[0]
+        values, jacobians = zip(*parts, strict=True)
+        return torch.cat(values), torch.cat(jacobians)
+
+    def _seen_derivatives(self, seen: Tensor, v: Tensor, near: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         # Value and Jacobian are linear in T; where v needs no gradient, nothing else is recorded.
         with torch.set_grad_enabled(torch.is_grad_enabled() and v.requires_grad):
-            state, tangents = self._encoder.state_and_tangents(v, self._x, directions)
-        seen = self._seen()
+            state, tangents = self._encoder.state_and_tangents(v, near, directions)
         jacobian = (seen @ tangents.flatten(1)).view(len(seen), *tangents.shape[1:])
         return (seen @ state).T.contiguous(), jacobian.permute(2, 0, 1)
 

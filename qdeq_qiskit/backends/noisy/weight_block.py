@@ -44,10 +44,16 @@ class WeightBlock:
         if torch.is_grad_enabled() and phi.requires_grad:
             pulled: Tensor = _PullBack.apply(phi, rows, self)
             return pulled
-        return self.evaluate(rows, phi)[0]
+        return self.evaluate(rows, phi, keep=False)[0]
 
-    def evaluate(self, rows: Tensor, phi: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """T R, and for each stage its coordinates before each of its rotations, (g, 4ᵇ, N); nothing is recorded."""
+    def evaluate(self, rows: Tensor, phi: Tensor, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
+        """T R, and for each stage its coordinates before each of its rotations, (g, 4ᵇ, N); nothing is recorded.
+
+        Args:
+            rows: T, (K, 4ⁿ).
+            phi: an angle for each rotation.
+            keep: whether those coordinates are wanted; many outcomes on many wires make them large.
+        """
         turns = _turns(phi)
         table, order = rows.T.contiguous(), list(range(self.num_wires))
         kept: list[Tensor] = []
@@ -55,8 +61,9 @@ class WeightBlock:
         for stage in reversed(self._stages):
             table, order = _to_front(table, order, stage.block.wires)
             start = end - stage.count
-            table, before = stage.backwards(table, turns[start:end])
-            kept.append(before)
+            table, before = stage.backwards(table, turns[start:end], keep=keep)
+            if keep:
+                kept.append(before)
             end = start
         return self._natural(table, order).T.contiguous(), kept[::-1]
 
@@ -101,13 +108,13 @@ class _Stage:
         self._matrices = [torch.as_tensor(matrix, dtype=dtype, device=device) for matrix in block.matrices]
         self._transposed = [matrix.T.contiguous() for matrix in self._matrices]
 
-    def backwards(self, table: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
-        """Rᵀ applied, (4ᵇ, N), and what stood before each rotation."""
-        before = table.new_empty(self.count, *table.shape)
+    def backwards(self, table: Tensor, turns: Tensor, *, keep: bool) -> tuple[Tensor, Tensor]:
+        """Rᵀ applied, (4ᵇ, N), and what stood before each rotation, (g, 4ᵇ, N); of no use if it is not kept."""
+        before = table.new_empty(self.count if keep else min(self.count, 1), *table.shape)
         after = torch.empty_like(table)
         for index in range(self.count - 1, -1, -1):
             stay = self.block.rotations[index].stay
-            here = before[index]
+            here = before[index if keep else 0]
             torch.mm(self._transposed[index + 1], table, out=here)
             after[:stay].copy_(here[:stay])
             torch.mm(turns[index], here[stay:].view(2, -1), out=after[stay:].view(2, -1))
@@ -147,7 +154,7 @@ class _PullBack(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, phi: Tensor, rows: Tensor, block: WeightBlock) -> Tensor:
-        pulled, ctx.kept = block.evaluate(rows, phi)
+        pulled, ctx.kept = block.evaluate(rows, phi, keep=True)
         ctx.block = block
         ctx.save_for_backward(phi, rows)
         return pulled

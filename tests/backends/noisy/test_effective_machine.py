@@ -16,6 +16,7 @@ from noisy_circuits import (
     random_point,
     tangled_model,
 )
+from qiskit.quantum_info import SparsePauliOp
 from scipy.stats import chi2, chi2_contingency
 
 from qdeq_qiskit.backends.noisy import AerMachine, EffectiveMachine, NoisyCircuit
@@ -156,3 +157,19 @@ def test_rows_with_weights_of_their_own_get_their_own_operators() -> None:
 def test_no_shots_are_refused() -> None:
     with pytest.raises(ValueError, match="shots = 0: a circuit needs at least one shot"):
         machine_of(amplitude_model(), shots=0)
+
+
+def test_observables_without_any_pauli_need_no_circuit() -> None:
+    model = amplitude_model()
+    constant = QNNCircuit(
+        model.circuit,
+        model.input_parameters,
+        model.weight_parameters,
+        [SparsePauliOp("III", 0.7)],
+        num_amplitudes=model.num_amplitudes,
+    )
+    machine = machine_of(constant, shots=10)
+    measured = machine.run(source_angles(constant, machine))
+    assert torch.equal(measured.values, torch.full((2, 1), 0.7, dtype=torch.float64))
+    assert not measured.covariance.any()
+    assert machine.shots_run == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from noisy_circuits import (
@@ -17,8 +19,9 @@ from noisy_circuits import (
 
 from qdeq_qiskit.backends import ExactLayer
 from qdeq_qiskit.backends.compiled import compile_circuit
-from qdeq_qiskit.backends.noisy import AerMachine, NoisyCircuit, NoisyLayer, NotEffectiveError
+from qdeq_qiskit.backends.noisy import AerMachine, NoisyCircuit, NoisyLayer, NotEffectiveError, prepared_map
 from qdeq_qiskit.backends.noisy.prepared_map import PreparedMap
+from qdeq_qiskit.backends.noisy.prepared_state import PreparedState
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.circuits import QNNCircuit, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, Newton, nearest_lift
@@ -197,3 +200,53 @@ def test_circuits_that_the_effective_route_cannot_take_are_told_why() -> None:
     compiled, noise = compiled_with(swapped, noise_of(*SOURCES["depolarizing"]))
     with pytest.raises(NotEffectiveError, match="depends on weights"):
         NoisyCircuit(swapped, compiled, noise)
+
+
+def test_samples_with_empty_blocks_have_finite_gradients() -> None:
+    layer, _ = layer_of(amplitude_model(), noise_of(*SOURCES["amplitude_damping"]))
+    rows = [[0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 2, 0, 0], [0, 0, -0.0, 0, 1, 0, 3, 0]]
+    x = torch.tensor(rows, dtype=torch.float64, requires_grad=True)
+    w = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)
+    bound = layer.bind(x, torch.eye(8, dtype=torch.float64)[:, :2])
+    value, jacobian = bound.value_and_jacobian(w)
+    inputs = [x, w, layer.weight]
+    found = torch.autograd.grad(value.sum(), inputs, retain_graph=True)
+    for gradient, expected in zip(
+        found, torch.autograd.grad(bound.value(w).sum(), inputs, retain_graph=True), strict=True
+    ):
+        assert (gradient - expected).abs().max() < 1e-12
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(jacobian.square().sum(), inputs))
+
+
+def test_derivatives_of_many_samples_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, _ = layer_of(amplitude_model(), noise_of(*SOURCES["depolarizing"]))
+    x = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
+    bound, w = layer.bind(x, torch.eye(8, dtype=torch.float64)[:, :3]), torch.zeros(5, 3, dtype=torch.float64)
+    whole = bound.value_and_jacobian(w)
+    most: list[int] = []
+    evaluate = PreparedState.state_and_tangents
+
+    def counting(self: PreparedState, angles: torch.Tensor, along: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        most.append(angles.shape[1])
+        return evaluate(self, angles, along)
+
+    monkeypatch.setattr(PreparedState, "state_and_tangents", counting)
+    monkeypatch.setattr(prepared_map, "_HELD_ELEMENTS", 2 * 64 * 4)
+    parts = bound.value_and_jacobian(w)
+    assert max(most) < 5
+    assert sum(most) == 5
+    for one, other in zip(whole, parts, strict=True):
+        assert (one - other).abs().max() < 1e-12
+        both = (torch.autograd.grad(each.square().sum(), x, retain_graph=True)[0] for each in (one, other))
+        assert (next(both) - next(both)).abs().max() < 1e-12
+
+
+def test_a_copy_has_weights_of_its_own() -> None:
+    layer, features = layer_of(amplitude_model(), noise_of(*SOURCES["depolarizing"]))
+    before = layer(features).detach()
+    copied = copy.deepcopy(layer)
+    with torch.no_grad():
+        copied.weight.add_(1.0)
+    assert torch.equal(layer(features), before)
+    assert (copied(features) - before).abs().max() > 1e-3
+    assert copied.circuit is layer.circuit

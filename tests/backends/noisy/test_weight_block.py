@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from noisy_circuits import SOURCES, amplitude_model, noise_of
@@ -85,3 +87,22 @@ def test_the_noise_of_all_sources_makes_operators_smaller() -> None:
     rows[0, 3] = 1.0
     pulled = block.pull_back(rows, torch.zeros(compiled.suffix.num_slots, dtype=torch.float64))
     assert 0.3 < pulled.norm() < 0.99
+
+
+def test_without_gradients_nothing_is_kept_of_the_rotations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All outcomes of 8 wires before each of 100 rotations would be 13 GB."""
+    monkeypatch.setattr(pauli_blocks, "DENSE_WIRES", 2)
+    block, (rows, angles) = block_of(3), point(3)
+    kept: list[int] = []
+    evaluate = WeightBlock.evaluate
+
+    def counting(self: WeightBlock, *args: Any, **options: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        pulled, before = evaluate(self, *args, **options)
+        kept.append(sum(tensor.untyped_storage().nbytes() for tensor in before))
+        return pulled, before
+
+    monkeypatch.setattr(WeightBlock, "evaluate", counting)
+    recorded = block.pull_back(rows, angles)
+    assert torch.equal(block.pull_back(rows, angles.detach()), recorded)
+    assert kept[0] >= rows.nbytes * program(3).num_slots
+    assert kept[1] == 0
