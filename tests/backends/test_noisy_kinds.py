@@ -115,12 +115,20 @@ def test_noise_that_misses_the_circuit_is_refused_unless_that_is_meant() -> None
     backend_of(kind="noisy", noise=nowhere, allow_untouched=True).layer(model())
 
 
+def test_a_gpu_asked_for_where_none_is_used_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="qdeq_qiskit"):
+        backend_of(kind="noisy", noise=DEPOLARIZING, shots=10).layer(model())
+        assert not caplog.records
+        backend_of(kind="noisy", noise=DEPOLARIZING, shots=10, device="cuda").layer(model())
+    assert "device = 'cuda' is of no use here" in caplog.text
+
+
 def test_what_aer_must_run_is_said_with_its_cost_before_it_starts(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="qdeq_qiskit"):
         layer = backend_of(kind="noisy", noise=DEPOLARIZING).layer(reuploading_model())
     assert isinstance(layer.machine, AerMachine)
     assert "every circuit is run on Aer: the encoder depends on weights" in caplog.text
-    assert "every evaluation of a sample runs 1 circuits of 2 wires on Aer" in caplog.text
+    assert "every evaluation of a sample runs 1 circuit of 2 wires on Aer" in caplog.text
     assert layer.machine.rows_run == 0
     with pytest.raises(ValueError, match="method = 'effective': the encoder depends on weights"):
         backend_of(kind="noisy", noise=DEPOLARIZING, method="effective").layer(reuploading_model())

@@ -126,6 +126,11 @@ class NoisyOptions(Backend):
         runs = self._prepared(qnn)
         if isinstance(runs, NoisyCircuit) and self.shots is None:
             return NoisyLayer(runs, device=self.device, precision=self.precision, weight=weight)
+        if self.device != "cpu":
+            _log.warning(
+                "device = %r is of no use here: shots, and circuits that are run one by one, are computed on the CPU",
+                self.device,
+            )
         return SampledLayer(
             qnn,
             self._machine(runs),

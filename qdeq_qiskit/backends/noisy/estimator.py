@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -28,6 +29,8 @@ from qdeq_qiskit.circuits import QNNCircuit
 
 # What EstimatorQNN calls the inputs of its circuit.
 _INPUTS = "inputs"
+# Circuits, and machines that run them, that are remembered.
+_KEPT = 16
 
 
 class MachineBackend(Protocol):
@@ -53,8 +56,9 @@ class NoisyEstimator(BaseEstimatorV2):
     def __init__(self, backend: MachineBackend, *, input_params: Sequence[Parameter] | None = None) -> None:
         self.backend = backend
         self.input_params = None if input_params is None else frozenset(input_params)
-        self._machines: Recent[tuple[Machine, QNNCircuit]] = Recent(16)
-        self._circuits: list[QuantumCircuit] = []
+        self._machines: Recent[tuple[Machine, QNNCircuit]] = Recent(_KEPT)
+        self._circuits: list[tuple[int, QuantumCircuit]] = []
+        self._numbers = count()
 
     def run(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> CompletedJob:
         """Expectation values of each PUB.
@@ -132,12 +136,14 @@ class NoisyEstimator(BaseEstimatorV2):
         return isinstance(parameter, ParameterVectorElement) and parameter.vector.name == _INPUTS
 
     def _number(self, circuit: QuantumCircuit) -> int:
-        """The circuit's number among those seen, by comparison: one that was changed in place is another."""
-        for number, known in enumerate(self._circuits):
+        """The circuit's number among those seen last, by comparison: one that was changed in place is another."""
+        for place, (number, known) in enumerate(self._circuits):
             if known == circuit:
+                self._circuits.insert(0, self._circuits.pop(place))
                 return number
-        self._circuits.append(circuit.copy())
-        return len(self._circuits) - 1
+        self._circuits.insert(0, (next(self._numbers), circuit.copy()))
+        del self._circuits[_KEPT:]
+        return self._circuits[0][0]
 
 
 @final

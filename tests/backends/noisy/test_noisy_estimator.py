@@ -9,6 +9,8 @@ import pytest
 import torch
 from noisy_circuits import SOURCES, angle_model, tangled_model
 from pydantic import TypeAdapter
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_machine_learning.connectors import TorchConnector
@@ -106,6 +108,23 @@ def test_pubs_of_any_shape_are_served_and_circuits_told_apart() -> None:
         assert one.data.evs.shape == other.data.evs.shape == (3, 2)
         assert np.abs(one.data.evs - other.data.evs).max() < 0.02
     assert estimator.run([]).result()._pub_results == []
+
+
+def test_only_the_circuits_seen_last_are_remembered() -> None:
+    estimator = NoisyEstimator(shots_backend())
+    circuits = []
+    for number in range(20):
+        circuit = QuantumCircuit(1)
+        circuit.ry(Parameter("a"), 0)
+        circuit.rx(0.1 * number, 0)
+        circuits.append(circuit)
+    first = estimator.machine(circuits[0], [(("Z", 1.0),)])[0]
+    assert estimator.machine(circuits[0].copy(), [(("Z", 1.0),)])[0] is first
+    machines = [estimator.machine(circuit, [(("Z", 1.0),)])[0] for circuit in circuits]
+    assert machines[0] is first
+    assert len({id(machine) for machine in machines}) == 20
+    assert len(estimator._circuits) == 16
+    assert estimator.machine(circuits[0], [(("Z", 1.0),)])[0] is not first
 
 
 def shots_backend() -> Any:
