@@ -107,9 +107,9 @@ class _Stage:
     def evolve(self, state: Tensor, cos: Tensor, sin: Tensor, slopes: Tensor | None) -> Tensor:
         """The state after the block, of angles with these cosines and sines, (g, B), and derivatives, (g, m, B)."""
         shape = state.shape[1:]
-        signed = torch.stack((-sin, sin), dim=1).view(-1, 2, 1, 1, 1, cos.shape[-1])
+        signed = torch.stack((-sin, sin), dim=1).view(len(sin), 2, 1, 1, 1, cos.shape[-1])
         if slopes is not None:
-            slopes = torch.stack((-slopes, slopes), dim=1).view(-1, 2, 1, 1, *slopes.shape[1:])
+            slopes = torch.stack((-slopes, slopes), dim=1).view(len(slopes), 2, 1, 1, *slopes.shape[1:])
         table = state.flatten(1)
         for index, matrix in enumerate(self._matrices):
             table = matrix @ table

@@ -250,3 +250,14 @@ def test_a_copy_has_weights_of_its_own() -> None:
     assert torch.equal(layer(features), before)
     assert (copied(features) - before).abs().max() > 1e-3
     assert copied.circuit is layer.circuit
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_batch_may_be_empty(model: str) -> None:
+    layer, features = layer_of(MODELS[model](), noise_of(*SOURCES["readout"]))
+    none, outputs = features[:0], layer.qnn.num_outputs
+    assert layer(none).shape == (0, outputs)
+    (gradient,) = torch.autograd.grad(layer(none).sum(), layer.weight)
+    assert not gradient.any()
+    bound = layer.bind(none, torch.eye(features.shape[1], dtype=torch.float64)[:, :2])
+    assert bound.value_and_jacobian(torch.zeros(0, 2, dtype=torch.float64))[1].shape == (0, outputs, 2)
