@@ -47,6 +47,15 @@ class CircuitNoise:
         for name in ("errors", "assignments", "idle"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CircuitNoise:
+        """Itself, which nothing changes."""
+        return self
+
+    def __reduce__(self) -> tuple[type[CircuitNoise], tuple[Any, ...]]:
+        """As plain dictionaries: the read-only views of them cannot be pickled."""
+        errors, assignments, idle = (dict(each) for each in (self.errors, self.assignments, self.idle))
+        return CircuitNoise, (self.num_qubits, errors, assignments, idle, self.names, self.dt)
+
     @property
     def noisy_gates(self) -> frozenset[Location]:
         """The gates that have an error, also one scaled to zero, and also gates that the circuit does not have.

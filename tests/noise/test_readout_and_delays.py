@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from functools import reduce
 from types import SimpleNamespace
 
@@ -132,3 +135,17 @@ def test_a_twirl_leaves_readout_and_waiting_as_they_are() -> None:
     np.testing.assert_allclose(noise.channel("delay", (0,), 1e-6).data, relaxing @ damping, atol=1e-14)
     np.testing.assert_array_equal(noise.assignment(0), matrix)
     assert np.abs(noise.channel("sx", (0,)).data - damping).max() > 0.05
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda noise: pickle.loads(pickle.dumps(noise))])
+def test_noise_can_be_copied_and_pickled_and_stays_read_only(copied: Callable[[CircuitNoise], CircuitNoise]) -> None:
+    relaxing = np.diag([1.0, 0.9, 0.9, 1.0]).astype(complex)
+    noise = CircuitNoise(
+        2, {("x", (1,)): relaxing}, {0: np.array([[0.9, 0.2], [0.1, 0.8]])}, {1: (5e-5, 4e-5)}, frozenset({"x"}), 1e-9
+    )
+    again = copied(noise)
+    assert np.array_equal(again.channel("x", (1,)).data, relaxing)
+    assert np.array_equal(again.assignment(0), noise.assignment(0))
+    assert (again.num_qubits, again.idle, again.names, again.dt) == (2, {1: (5e-5, 4e-5)}, frozenset({"x"}), 1e-9)
+    with pytest.raises(TypeError):
+        again.errors["x", (0,)] = relaxing  # type: ignore[index]
