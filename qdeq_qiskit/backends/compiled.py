@@ -83,12 +83,12 @@ class CompiledCircuit:
     @property
     def num_two_qubit_gates(self) -> int:
         """How many two-qubit gates there are, encoder included."""
-        return sum(_is_two_qubit_gate(instruction) for instruction in self.circuit.data)
+        return sum(is_two_qubit_gate(instruction) for instruction in self.circuit.data)
 
     @property
     def two_qubit_depth(self) -> int:
         """Layers of two-qubit gates, encoder included: the usual count of how deep a circuit is on a processor."""
-        return int(self.circuit.depth(_is_two_qubit_gate))
+        return int(self.circuit.depth(is_two_qubit_gate))
 
     def basis_change(self, pauli_basis: Pauli | str) -> QuantumCircuit:
         """Native gates that turn a measurement of every wire's Z into one of the Paulis of `pauli_basis`.
@@ -262,7 +262,8 @@ def _translated(circuit: QuantumCircuit, basis_gates: Sequence[str], level: int,
     return Placement(native, tuple(range(circuit.num_qubits)), tuple(final))
 
 
-def _is_two_qubit_gate(instruction: CircuitInstruction) -> bool:
+def is_two_qubit_gate(instruction: CircuitInstruction) -> bool:
+    """Whether an instruction of a compiled circuit is a gate on two qubits, which a barrier is not."""
     return instruction.operation.name != "barrier" and len(instruction.qubits) == 2
 
 

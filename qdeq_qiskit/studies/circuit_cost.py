@@ -8,7 +8,7 @@ import numpy as np
 from qiskit.circuit import CircuitInstruction
 from qiskit.quantum_info import average_gate_fidelity
 
-from qdeq_qiskit.backends.compiled import CompiledCircuit
+from qdeq_qiskit.backends.compiled import CompiledCircuit, is_two_qubit_gate
 from qdeq_qiskit.noise import CircuitNoise
 
 
@@ -29,11 +29,10 @@ class CircuitCost:
 
 def cost_of(compiled: CompiledCircuit) -> CircuitCost:
     """Counts of a compiled circuit."""
-    circuit = compiled.circuit
     return CircuitCost(
-        depth=circuit.depth(_is_gate),
-        two_qubit_depth=circuit.depth(_is_two_qubit_gate),
-        two_qubit_gates=sum(_is_two_qubit_gate(instruction) for instruction in circuit.data),
+        depth=compiled.circuit.depth(_is_gate),
+        two_qubit_depth=compiled.two_qubit_depth,
+        two_qubit_gates=compiled.num_two_qubit_gates,
     )
 
 
@@ -45,7 +44,7 @@ def two_qubit_error(compiled: CompiledCircuit, noise: CircuitNoise) -> float | N
     """
     circuit = compiled.circuit
     errors = []
-    for instruction in filter(_is_two_qubit_gate, circuit.data):
+    for instruction in filter(is_two_qubit_gate, circuit.data):
         qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
         channel = noise.channel(instruction.operation.name, qubits)
         errors.append(0.0 if channel is None else 1 - average_gate_fidelity(channel))
@@ -54,7 +53,3 @@ def two_qubit_error(compiled: CompiledCircuit, noise: CircuitNoise) -> float | N
 
 def _is_gate(instruction: CircuitInstruction) -> bool:
     return instruction.operation.name not in ("barrier", "delay")
-
-
-def _is_two_qubit_gate(instruction: CircuitInstruction) -> bool:
-    return _is_gate(instruction) and len(instruction.qubits) == 2
