@@ -12,6 +12,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,37 +51,53 @@ class KnownCircuits:
     def _of(self, circuit: QuantumCircuit) -> _KnownCircuit:
         """Found by comparison, which takes microseconds: a circuit changed in place is another, an equal one is not."""
         for place, known in enumerate(self._known):
-            if known.is_of(circuit):
+            if known.seen.is_of(circuit):
                 self._known.insert(0, self._known.pop(place))
                 return known
-        self._known.insert(0, _KnownCircuit(circuit.copy()))
+        self._known.insert(0, _KnownCircuit(SeenCircuit.of(circuit)))
         del self._known[self._size :]
         return self._known[0]
 
 
-@dataclass
-class _KnownCircuit:
-    """A copy of the circuit, what its inputs were so far, and its evaluators by their inputs."""
+@final
+@dataclass(frozen=True, eq=False)
+class SeenCircuit:
+    """A circuit as it was when it was seen, to tell whether another one is the same.
+
+    Attributes:
+        circuit: a copy.
+        matrices: of its gates that are given by one, as bytes.
+    """
 
     circuit: QuantumCircuit
+    matrices: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, circuit: QuantumCircuit) -> SeenCircuit:
+        return cls(circuit.copy(), tuple(_matrices(circuit)))
+
+    def is_of(self, circuit: QuantumCircuit) -> bool:
+        """Whether it is this circuit; Qiskit's comparison overlooks small differences of matrices."""
+        return self.circuit == circuit and (not self.matrices or self.matrices == tuple(_matrices(circuit)))
+
+
+@dataclass
+class _KnownCircuit:
+    """A circuit, what its inputs were so far, and its evaluators by their inputs."""
+
+    seen: SeenCircuit
     inputs: frozenset[int] = frozenset()
     vectors: dict[str, list[int]] = field(default_factory=dict)
-    matrices: list[bytes] = field(default_factory=list)
     evaluators: Recent[CircuitEvaluator] = field(default_factory=lambda: Recent(16))
     warned: bool = False
 
     def __post_init__(self) -> None:
         vectors: defaultdict[str, list[int]] = defaultdict(list)
-        for index, parameter in enumerate(self.circuit.parameters):
+        for index, parameter in enumerate(self.seen.circuit.parameters):
             if isinstance(parameter, ParameterVectorElement):
                 vectors[parameter.vector.name].append(index)
         self.vectors = dict(vectors)
         self.inputs = frozenset(vectors.get(_INPUT_VECTOR, ()))
-        self.matrices = list(_matrices(self.circuit))
-
-    def is_of(self, circuit: QuantumCircuit) -> bool:
-        """Whether it is this circuit; Qiskit's comparison overlooks small differences of matrices."""
-        return self.circuit == circuit and (not self.matrices or self.matrices == list(_matrices(circuit)))
 
     def evaluator(self, varying: frozenset[int], make: Maker) -> CircuitEvaluator:
         """The first one, from more inputs to fewer, for which the circuit factors; else the last."""
@@ -88,12 +105,12 @@ class _KnownCircuit:
         neighbours = together.union(*(vector for vector in self.vectors.values() if not together.isdisjoint(vector)))
         candidates = [self.inputs] if varying <= self.inputs else [neighbours, together, varying]
         for inputs in dict.fromkeys(candidates):
-            evaluator = self.evaluators.get(inputs, lambda inputs=inputs: make(self.circuit, inputs))  # type: ignore[misc]
+            evaluator = self.evaluators.get(inputs, lambda inputs=inputs: make(self.seen.circuit, inputs))  # type: ignore[misc]
             if isinstance(evaluator, FactoredCircuit):
                 self.inputs = max(self.inputs, inputs, key=len)
                 return evaluator
         if varying and not self.warned:
-            _log.warning("circuit %r: %s", self.circuit.name, evaluator.explanation)
+            _log.warning("circuit %r: %s", self.seen.circuit.name, evaluator.explanation)
             self.warned = True
         return evaluator
 

@@ -21,6 +21,7 @@ from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit_machine_learning.gradients import BaseEstimatorGradient, EstimatorGradientResult
 
 from qdeq_qiskit.backends.estimator import CompletedJob
+from qdeq_qiskit.backends.known_circuits import SeenCircuit
 from qdeq_qiskit.backends.machine import Machine
 from qdeq_qiskit.backends.pairs import CheckedPub, Floats, Observable, Pairs
 from qdeq_qiskit.backends.program import program_of
@@ -57,7 +58,7 @@ class NoisyEstimator(BaseEstimatorV2):
         self.backend = backend
         self.input_params = None if input_params is None else frozenset(input_params)
         self._machines: Recent[tuple[Machine, QNNCircuit]] = Recent(_KEPT)
-        self._circuits: list[tuple[int, QuantumCircuit]] = []
+        self._circuits: list[tuple[int, SeenCircuit]] = []
         self._numbers = count()
 
     def run(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> CompletedJob:
@@ -138,10 +139,10 @@ class NoisyEstimator(BaseEstimatorV2):
     def _number(self, circuit: QuantumCircuit) -> int:
         """The circuit's number among those seen last, by comparison: one that was changed in place is another."""
         for place, (number, known) in enumerate(self._circuits):
-            if known == circuit:
+            if known.is_of(circuit):
                 self._circuits.insert(0, self._circuits.pop(place))
                 return number
-        self._circuits.insert(0, (next(self._numbers), circuit.copy()))
+        self._circuits.insert(0, (next(self._numbers), SeenCircuit.of(circuit)))
         del self._circuits[_KEPT:]
         return self._circuits[0][0]
 

@@ -11,6 +11,7 @@ from noisy_circuits import SOURCES, angle_model, tangled_model
 from pydantic import TypeAdapter
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.circuit.library import RXGate
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_machine_learning.connectors import TorchConnector
@@ -125,6 +126,22 @@ def test_only_the_circuits_seen_last_are_remembered() -> None:
     assert len({id(machine) for machine in machines}) == 20
     assert len(estimator._circuits) == 16
     assert estimator.machine(circuits[0], [(("Z", 1.0),)])[0] is not first
+
+
+def test_a_circuit_whose_matrix_differs_by_less_than_qiskit_sees_is_another() -> None:
+    def circuit(angle: float) -> QuantumCircuit:
+        made = QuantumCircuit(1)
+        made.ry(Parameter("a"), 0)
+        made.unitary(RXGate(angle).to_matrix(), [0])
+        return made
+
+    estimator = NoisyEstimator(shots_backend())
+    first, other = circuit(0.3), circuit(0.3 + 1e-9)
+    other.data[0] = first.data[0]
+    assert first == other
+    machine = estimator.machine(first, [(("Z", 1.0),)])[0]
+    assert estimator.machine(other, [(("Z", 1.0),)])[0] is not machine
+    assert estimator.machine(first.copy(), [(("Z", 1.0),)])[0] is machine
 
 
 def shots_backend() -> Any:
