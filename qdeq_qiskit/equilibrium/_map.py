@@ -66,6 +66,10 @@ class MeasuredJacobian:
         parts = (part.index_select(0, rows) for part in (self.jacobian, self.along, self.covariance))
         return MeasuredJacobian(*parts)
 
+    def double(self) -> MeasuredJacobian:
+        """The same in double precision."""
+        return MeasuredJacobian(self.jacobian.double(), self.along.double(), self.covariance.double())
+
     @staticmethod
     def joined(batches: Sequence[MeasuredJacobian]) -> MeasuredJacobian:
         """Those of several batches, one after another."""

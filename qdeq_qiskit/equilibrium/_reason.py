@@ -51,6 +51,12 @@ class Reason(IntEnum):
         "The sample's budget of shots was spent before the fixed point was known as precisely as asked for; what was "
         "found is returned, with its wider interval. Raise max_shots, or ask for less precision.",
     )
+    UNDETERMINED = (
+        7,
+        "The shots determine no fixed point: with the Jacobian that was measured, the interval would be far wider than "
+        "any state; the best iterate is returned, without an interval. Raise the shots of the Jacobian "
+        "(jacobian_shots) or of the estimate (estimate, or the backend's shots), and max_shots if there is one.",
+    )
 
     def __str__(self) -> str:
         return self.sentence

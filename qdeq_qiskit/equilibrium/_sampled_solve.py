@@ -23,6 +23,9 @@ NORMAL_95 = 1.959963984540054
 _FAR = 9.0
 """A step longer than this, in variances of the estimate, is where f may not be linear: it is estimated again."""
 
+_WIDEST = 1e3
+"""An estimate with a wider 95% half-width than so many times max(1, ‖w‖) says nothing: states are bounded."""
+
 _MOST_ESTIMATES = 40
 
 
@@ -144,12 +147,20 @@ class _Run:
                 return
             value, covariance = self._evaluate_each(rows, shots)
             measured = self._measure_jacobian_each(rows, self._jacobian_shots_beside(shots))
+            finite = (
+                torch.cat([each.flatten(1) for each in (value, covariance, measured.jacobian)], 1).isfinite().all(1)
+            )
             w, covariance, length = self._newton_estimate(rows, value, covariance, measured)
-            good = w.isfinite().all(1) & covariance.flatten(1).isfinite().all(1)
-            self.reason[rows[~good]] = int(Reason.DIVERGED)
-            self.w[rows[good]], self.covariance[rows[good]] = w[good], covariance[good]
+            # In double precision, where it is finite although the sample's own precision may have no such number.
+            half = (NORMAL_95 * covariance.diagonal(dim1=1, dim2=2).amax(1).sqrt()).nan_to_num(nan=torch.inf)
+            wide = finite & ~(half <= _WIDEST * torch.linalg.vector_norm(self.w[rows], dim=1).double().clamp(min=1))
+            good = finite & ~wide
+            self.reason[rows[~finite]] = int(Reason.DIVERGED)
+            self.w[rows[good]], self.covariance[rows[good]] = w[good], covariance[good].to(self.covariance)
+            self.covariance[rows[wide]] = torch.nan
             self.iterations[rows[good]] += 1
-            more, next_shots = self._next_shots(rows, shots, good, far=good & (length > bound))
+            more, next_shots = self._next_shots(rows, shots, half.where(finite, 0.0), far=good & (length > bound))
+            self.reason[rows[wide & ~more]] = int(Reason.UNDETERMINED)
             bound = (_FAR * next_shots / shots)[more]
             rows, shots = rows[more], next_shots[more]
         self.reason[rows] = int(Reason.MAX_ITERATIONS)
@@ -252,6 +263,8 @@ class _Run:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """ŵ + (I − J)⁻¹ (f̄ − ŵ), (M, n), its covariance, (M, n, n), and the step's mean square, (M,), in its variances.
 
+        Covariance and mean square are in double precision.
+
         Where the floor acts, it shortens the step, but not the covariance: that remains the one of the whole step,
         since what the floor holds back is then part of the error.
         """
@@ -259,24 +272,30 @@ class _Run:
         difference = (value - self.w[rows]).double().unsqueeze(2)
         inverse = spectrum.inverse
         whole = (inverse @ difference).squeeze(2)
-        noise = covariance.double() + measured.error_along(whole.to(measured.along)).double()
+        noise = covariance.double() + measured.double().error_along(whole)
         self.jacobian[rows] = spectrum.floored_jacobian.to(self.jacobian)
         step = (spectrum.floored_inverse @ difference).squeeze(2)
         spread = inverse @ noise @ inverse.mT
         length = (whole * torch.linalg.solve_ex(spread, whole)[0]).sum(1) / whole.shape[1]
-        return self.w[rows] + step.to(self.w), spread.to(self.w), length
+        return self.w[rows] + step.to(self.w), spread, length
 
     def _spectrum(self, rows: Tensor, jacobian: Tensor) -> Spectrum:
         spectrum = Spectrum.of(jacobian, self.solver.floor)
         self.floored[rows] |= spectrum.acted
         return spectrum
 
-    def _next_shots(self, rows: Tensor, shots: Tensor, good: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
-        """Which samples are estimated once more, (M,), and with how many shots; notes whom the budget stops."""
-        wanted, short = shots, torch.zeros_like(good)
+    def _next_shots(self, rows: Tensor, shots: Tensor, width: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """Which samples are estimated once more, (M,), and with how many shots; notes whom the budget stops.
+
+        Args:
+            rows: the samples.
+            shots: what they have just been estimated with, (M,).
+            width: their 95% half-widths, (M,), double; 0 for those that are given up.
+            far: whether the step was long, (M,).
+        """
+        wanted, short = shots, torch.zeros_like(far)
         if self.solver.precision is not None:
-            width = NORMAL_95 * self.covariance[rows].diagonal(dim1=1, dim2=2).amax(1).double().sqrt()
-            short = good & (width > self.solver.precision)
+            short = width > self.solver.precision
             # 5% more than the square-root law asks for: the next covariance is not quite this one.
             needed = shots * (1.05 * (width / self.solver.precision).square()).clamp(max=self.solver.growth)
             # A sample that is only far may have had more than it needs.

@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 from equilibrium_maps import case
-from sampled_maps import noisy, problem, root_of
+from sampled_maps import NoisyMap, noisy, problem, root_of
 from torch import Tensor
 
 from qdeq_qiskit.equilibrium import (
     Equilibrium,
+    FixedPointMap,
     FunctionMap,
     KrasnoselskiiMann,
+    MeasuredJacobian,
     Reason,
     Root,
     SampledSolver,
@@ -156,6 +158,62 @@ def test_the_floor_shortens_wild_steps_and_is_reported() -> None:
     identity = torch.eye(3, dtype=torch.double)
     singular = torch.linalg.svdvals(identity - floored.jacobian[floored.reason == Reason.WITHIN_NOISE])
     assert float(singular.min()) >= 0.5 - 1e-9
+
+
+class SingularMap(NoisyMap):
+    """The noisy map; the first Jacobians that are measured of the first samples are the identity, as by bad luck."""
+
+    samples, unlucky = 2, 1000
+    dtype = torch.double
+
+    def measure(self, w: Tensor, *, shots: int | None = None) -> tuple[Tensor, Tensor]:
+        value, covariance = super().measure(w.double(), shots=shots)
+        return value.to(self.dtype), covariance.to(self.dtype)
+
+    def measure_jacobian(self, w: Tensor, value: Tensor, *, shots: int | None = None) -> MeasuredJacobian:
+        found = super().measure_jacobian(w.double(), value, shots=shots)
+        if self.unlucky:
+            found.jacobian[self.numbers < self.samples] = torch.eye(w.shape[1], dtype=torch.double)
+            type(self).unlucky -= 1
+        return MeasuredJacobian(*(each.to(self.dtype) for each in (found.jacobian, found.along, found.covariance)))
+
+    def _with(self, exact: FunctionMap, numbers: Tensor) -> NoisyMap:
+        return type(self)(
+            exact, numbers, shots=self.shots, unit=self.unit, seed=0, ledger=self.ledger, generator=self.generator
+        )
+
+
+def singular(dtype: torch.dtype, unlucky: int) -> tuple[FixedPointMap, Tensor]:
+    plain, start = noisy("tanh", samples=20, shots=100)
+    kind = type("Singular", (SingularMap,), {"dtype": dtype, "unlucky": unlucky})
+    chosen = kind(plain.exact, plain.numbers, shots=100, unit=plain.unit, seed=0, ledger=plain.ledger)
+    return chosen, start.to(dtype)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.2])
+@pytest.mark.parametrize("dtype", [torch.float, torch.double])
+def test_an_estimate_that_determines_nothing_says_so_in_either_precision(dtype: torch.dtype, floor: float) -> None:
+    fixed_point_map, start = singular(dtype, 1000)
+    root = solve(fixed_point_map, start, SampledSolver(floor=floor))
+    assert root.reason.tolist() == [Reason.UNDETERMINED] * 2 + [Reason.WITHIN_NOISE] * 18
+    assert root.converged.tolist() == [False] * 2 + [True] * 18
+    assert root.unconverged == 2
+    assert root.covariance[:2].isnan().all()
+    assert root.covariance[2:].isfinite().all()
+    assert (root.w[:2] - root_of("tanh").to(dtype)).abs().max() < 0.5  # the best iterate
+    assert "Raise the shots of the Jacobian" in str(Reason.UNDETERMINED)
+
+
+@pytest.mark.parametrize("dtype", [torch.float, torch.double])
+def test_where_a_precision_is_wanted_it_is_estimated_again_from_more_shots(dtype: torch.dtype) -> None:
+    fixed_point_map, start = singular(dtype, 1)
+    root = solve(fixed_point_map, start, SampledSolver(precision=0.05, max_shots=10**7))
+    assert root.converged.all()
+    assert (1.96 * root.covariance.diagonal(dim1=1, dim2=2).sqrt() <= 0.0501).all()
+    fixed_point_map, start = singular(dtype, 1000)
+    root = solve(fixed_point_map, start, SampledSolver(precision=0.05, max_shots=10**6))
+    assert root.reason.tolist() == [Reason.UNDETERMINED] * 2 + [Reason.WITHIN_NOISE] * 18
+    assert root.shots.max() <= 10**6
 
 
 def test_a_sample_that_is_not_finite_or_has_no_fixed_point_says_so_and_harms_no_other() -> None:
