@@ -15,8 +15,10 @@ from qdeq_qiskit import recipes
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.studies.recipe import StudyRecipe
 from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.folders import FolderKind
 
 STUDY, ORIGIN, LOCK = "study.yaml", "study.json", ".lock"
+_FOLDER = FolderKind("study", STUDY, "qdeq study --resume")
 
 
 @dataclass(frozen=True)
@@ -39,23 +41,16 @@ class StudyDirectory:
         Raises:
             RunError: `out` holds something already, or cannot be made.
         """
-        try:
-            if out is not None:
-                if out.exists() and (not out.is_dir() or any(out.iterdir())):
-                    continued = f"; `qdeq study --resume {out}` continues it" if (out / STUDY).exists() else ""
-                    raise RunError(f"{out}: is there already and is never overwritten{continued}")
-                out.mkdir(parents=True, exist_ok=True)
-                return cls(out)
-            number = 1
-            while True:
-                path = Path("runs") / f"{name}-{number}"
-                try:
-                    path.mkdir(parents=True)
-                    return cls(path)
-                except FileExistsError:
-                    number += 1
-        except OSError as error:
-            raise RunError(f"{out or 'runs'}: cannot be written: {error.strerror or error}") from None
+        return cls(_FOLDER.claim(out, name=name))
+
+    @staticmethod
+    def check_free(out: Path) -> None:
+        """Refuse a folder that holds something, before minutes are spent on what should go there.
+
+        Raises:
+            RunError: it does.
+        """
+        _FOLDER.check_free(out)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -64,13 +59,7 @@ class StudyDirectory:
         Raises:
             RunError: there is no study in it.
         """
-        if not (path / STUDY).is_file():
-            if path.is_dir():
-                raise RunError(f"{path}: holds no study (no {STUDY})")
-            if path.exists():
-                raise RunError(f"{path}: is a file; give the folder of the study")
-            raise RunError(f"{path}: there is no such study folder")
-        return cls(path)
+        return cls(_FOLDER.open(path))
 
     @property
     def runs(self) -> Path:

@@ -77,7 +77,7 @@ def run_study(
     study = resolved(StudyRecipe.load(path, [*overrides]), base=path.parent, source=str(path))
     name = path.stem
     if out is not None:
-        _check_free(out)
+        StudyDirectory.check_free(out)
     data_dir = _absolute(chosen_folder(data_dir))
     plan = make_plan(study, source=str(path), data_dir=data_dir)
     directory = StudyDirectory.claim(out, name=name)
@@ -194,12 +194,6 @@ def _tasks(plan: Plan, directory: StudyDirectory, data_dir: Path | None) -> list
 def _absolute(path: Path | None) -> Path | None:
     """Workers may stand in other folders than we."""
     return None if path is None else path.expanduser().resolve()
-
-
-def _check_free(out: Path) -> None:
-    """Before minutes are spent on a plan whose folder cannot be had."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        StudyDirectory.claim(out, name="")
 
 
 def _origin(name: str, data_dir: Path | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from qdeq_qiskit import recipes
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.folders import FolderKind
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 
@@ -33,23 +34,7 @@ class RunDirectory:
         Raises:
             RunError: `out` holds something already, or cannot be made.
         """
-        try:
-            if out is not None:
-                if out.exists() and (not out.is_dir() or any(out.iterdir())):
-                    continued = f"; `--resume {out}` continues it" if (out / _RECIPE).exists() else ""
-                    raise RunError(f"{out}: is there already and is never overwritten{continued}")
-                out.mkdir(parents=True, exist_ok=True)
-                return cls(out)
-            number = 1
-            while True:
-                path = Path("runs") / f"{name}-{number}"
-                try:
-                    path.mkdir(parents=True)
-                    return cls(path)
-                except FileExistsError:
-                    number += 1
-        except OSError as error:
-            raise RunError(f"{out or 'runs'}: cannot be written: {error.strerror or error}") from None
+        return cls(_FOLDER.claim(out, name=name))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -58,13 +43,7 @@ class RunDirectory:
         Raises:
             RunError: there is no run in it.
         """
-        if not (path / _RECIPE).is_file():
-            if path.is_dir():
-                raise RunError(f"{path}: holds no run (no recipe.yaml)")
-            if path.exists():
-                raise RunError(f"{path}: is a file; give the folder of the run")
-            raise RunError(f"{path}: there is no such run folder")
-        return cls(path)
+        return cls(_FOLDER.open(path))
 
     @property
     def history(self) -> Path:
@@ -164,6 +143,7 @@ class RunDirectory:
 
 
 _RECIPE = "recipe.yaml"
+_FOLDER = FolderKind("run", _RECIPE, "qdeq fit --resume")
 _ORIGIN = "run.json"
 _RESULT = "result.json"
 _RESULT_KEYS = (

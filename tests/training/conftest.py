@@ -6,22 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiny_recipe import TINY
 
 from qdeq_qiskit.training import RunDirectory, TrainingRecipe
 from qdeq_qiskit.training import report as report_module
 from qdeq_qiskit.training.fit import fit
-
-TINY = """
-description: "a tiny run"
-data: {name: digits, classes: [0, 3, 6], limit: 40}
-circuit: qdeq4-amplitude
-backend: {kind: exact}
-model:
-  features: {pool: {kernel: 2}}
-  dropout: 0.2
-optimisation: {epochs: 4, batch_size: 16, learning_rate: 0.05}
-seed: 11
-"""
 
 
 @pytest.fixture

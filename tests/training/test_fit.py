@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY
 from rich.console import Console
 from safetensors.torch import load_file
+from tiny_recipe import TINY
 
 from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import QDEQClassifier
@@ -335,7 +335,7 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_written(
 
 
 def test_a_run_never_overwrites_another(run: RunDirectory, tiny: TrainingRecipe, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is there already and is never overwritten; `--resume"):
+    with pytest.raises(RunError, match="is there already and is never overwritten; `qdeq fit --resume"):
         fit(tiny, out=run.path)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="never overwritten"):
