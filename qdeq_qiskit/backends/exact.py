@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -177,50 +178,73 @@ def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine
     angle_cost = MapCost(readout.num_bases, shifts * readout.num_bases)
     if parts.kind == "product":
         encoder = BlochEncoder.of(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
-        return lambda operators, _, x, lift: ProductMap(operators, x, lift, encoder, angle_cost)
+        return _ProductMaps(encoder, angle_cost)
     if parts.kind == "amplitude" and qnn.num_amplitudes is not None:
+        return _QuadraticMaps(readout.num_bases)
+    function = _QuadraticInAngles(parts) if parts.kind == "amplitude" else _Evolution(qnn, parts, readout)
+    return _LiftedMaps(function, angle_cost)
 
-        def quadratic(operators: Tensor, _: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-            # Without encoder noise ‖v‖² q(v) is quadratic: two circuits a direction give its exact derivative.
-            cost = MapCost(readout.num_bases, 2 * lift.shape[1] * readout.num_bases)
-            return QuadraticMap(operators, x, lift, cost)
 
-        return quadratic
-    function = _quadratic_in_angles(parts) if parts.kind == "amplitude" else _evolution(qnn, parts, readout)
+# Classes in place of closures, so that layers can be pickled.
 
-    return lambda operators, weight, x, lift: LiftedMap(function, x, (operators, weight), lift, angle_cost)
+
+@dataclass(frozen=True, eq=False)
+class _ProductMaps:
+    encoder: BlochEncoder
+    cost: MapCost
+
+    def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        return ProductMap(operators, x, lift, self.encoder, self.cost)
+
+
+@dataclass(frozen=True, eq=False)
+class _QuadraticMaps:
+    num_bases: int
+
+    def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        # Without encoder noise ‖v‖² q(v) is quadratic: two circuits a direction give its exact derivative.
+        return QuadraticMap(operators, x, lift, MapCost(self.num_bases, 2 * lift.shape[1] * self.num_bases))
+
+
+@dataclass(frozen=True, eq=False)
+class _LiftedMaps:
+    function: _Function
+    cost: MapCost
+
+    def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        return LiftedMap(self.function, x, (operators, weight), lift, self.cost)
 
 
 _Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(features, operators, weight) → q."""
 
 
-def _quadratic_in_angles(parts: Factorisation) -> _Function:
+class _QuadraticInAngles:
     """Gate angles of the amplitude tree as features, as a circuit given without `num_amplitudes` has them."""
-    state = AmplitudeState(parts.num_columns.bit_length() - 1)
 
-    def function(angles: Tensor, operators: Tensor, weight: Tensor) -> Tensor:
-        amplitudes = state.to(angles.device)(angles)
+    def __init__(self, parts: Factorisation) -> None:
+        self._state = AmplitudeState(parts.num_columns.bit_length() - 1)
+
+    def __call__(self, angles: Tensor, operators: Tensor, weight: Tensor) -> Tensor:
+        amplitudes = self._state.to(angles.device)(angles)
         applied = (amplitudes @ operators.flatten(0, 1).T).unflatten(-1, operators.shape[:2])
         return (applied * amplitudes.unsqueeze(-2)).sum(-1)
 
-    return function
 
-
-def _evolution(qnn: QNNCircuit, parts: Factorisation, readout: Readout) -> _Function:
+class _Evolution:
     """Every sample's state through the prefix, then W at once for all."""
-    angles_of = parts.prefix.angle_map.compile()
-    inputs_of = AmplitudeAngles(qnn.num_amplitudes) if qnn.num_amplitudes is not None else nn.Identity()
-    has_suffix = bool(parts.suffix.operations)
 
-    def function(features: Tensor, operators: Tensor, weight: Tensor) -> Tensor:
-        inputs = inputs_of.to(features.device)(features)
-        angles = angles_of(torch.cat((inputs, weight.to(inputs).expand(len(inputs), -1)), dim=-1))
-        start = torch.zeros(
-            len(features), 2**qnn.num_qubits, dtype=complex_dtype(features.dtype), device=features.device
-        )
+    def __init__(self, qnn: QNNCircuit, parts: Factorisation, readout: Readout) -> None:
+        self._prefix, self._readout = parts.prefix, readout
+        self._angles = parts.prefix.angle_map.compile()
+        self._inputs = AmplitudeAngles(qnn.num_amplitudes) if qnn.num_amplitudes is not None else nn.Identity()
+        self._size = 2**qnn.num_qubits
+        self._has_suffix = bool(parts.suffix.operations)
+
+    def __call__(self, features: Tensor, operators: Tensor, weight: Tensor) -> Tensor:
+        inputs = self._inputs.to(features.device)(features)
+        angles = self._angles(torch.cat((inputs, weight.to(inputs).expand(len(inputs), -1)), dim=-1))
+        start = torch.zeros(len(features), self._size, dtype=complex_dtype(features.dtype), device=features.device)
         start[:, 0] = 1
-        states = evolve(parts.prefix, angles, start)
-        return readout.expectations(states @ operators.T if has_suffix else states)
-
-    return function
+        states = evolve(self._prefix, angles, start)
+        return self._readout.expectations(states @ operators.T if self._has_suffix else states)

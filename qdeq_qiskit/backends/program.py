@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,15 +122,13 @@ class AngleMap:
         """A differentiable function from parameter values, (..., P), to angles, (..., G)."""
         plain = self.plain_indices
         if plain == list(range(len(self.parameters))):
-            return lambda values: values
+            return _Same()
         if plain is not None:
-            index = torch.tensor(plain, dtype=torch.long)
-            return lambda values: values.index_select(-1, index.to(values.device))
+            return _Picked(torch.tensor(plain, dtype=torch.long))
         affine = self.affine()
         if affine is not None:
             return affine_function(*affine)
-        functions = [_torch_function(expression, self.parameters) for expression in self.expressions]
-        return lambda values: torch.stack([function(values) for function in functions], dim=-1)
+        return _Evaluated(tuple(_TorchFunction(expression, self.parameters) for expression in self.expressions))
 
 
 def affine_function(matrix: np.ndarray, offset: np.ndarray) -> Callable[[Tensor], Tensor]:
@@ -139,9 +138,56 @@ def affine_function(matrix: np.ndarray, offset: np.ndarray) -> Callable[[Tensor]
         column = np.abs(matrix).argmax(axis=1)
         index, shift = torch.from_numpy(column), torch.from_numpy(offset.copy())
         slopes = torch.from_numpy(np.take_along_axis(matrix, column[:, None], axis=1)[:, 0])
-        return lambda values: values.index_select(-1, index.to(values.device)) * slopes.to(values) + shift.to(values)
-    transposed, shift = torch.from_numpy(matrix.T.copy()), torch.from_numpy(offset.copy())
-    return lambda values: values @ transposed.to(values) + shift.to(values)
+        return _Stretched(index, slopes, shift)
+    return _Affine(torch.from_numpy(matrix.T.copy()), torch.from_numpy(offset.copy()))
+
+
+# Functions of parameter values, (..., P), to angles, (..., G): classes, so that layers that hold them can be pickled.
+
+
+class _Same:
+    def __call__(self, values: Tensor) -> Tensor:
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class _Picked:
+    index: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return values.index_select(-1, self.index.to(values.device))
+
+
+@dataclass(frozen=True, eq=False)
+class _Stretched:
+    """One parameter an angle."""
+
+    index: Tensor
+    slopes: Tensor
+    shift: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        picked = values.index_select(-1, self.index.to(values.device))
+        return picked * self.slopes.to(values) + self.shift.to(values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Affine:
+    transposed: Tensor
+    shift: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return values @ self.transposed.to(values) + self.shift.to(values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Evaluated:
+    """Each angle by a function of its own, from values, (..., P), to (...)."""
+
+    functions: tuple[_TorchFunction, ...]
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return torch.stack([function(values) for function in self.functions], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -245,23 +291,36 @@ def _affine_terms(expression: ParameterExpression) -> tuple[dict[Parameter, floa
         return None
 
 
-def _torch_function(expression: ParameterExpression, parameters: tuple[Parameter, ...]) -> Callable[[Tensor], Tensor]:
-    """The expression as a torch function of parameter values (..., P)."""
-    import sympy
+class _TorchFunction:
+    """An expression as a torch function of parameter values, (..., P); pickled as the expression.
 
-    own = sorted(expression.parameters, key=lambda parameter: parameters.index(parameter))
-    index = [parameters.index(parameter) for parameter in own]
-    symbols = [parameter.sympify() for parameter in own]
-    # sympy writes sign(p) with branches, which a batch cannot take.
-    formula = expression.sympify().replace(sympy.sign, sympy.Function("sign_of"))
-    function = sympy.lambdify(symbols, formula, modules=[_TORCH_NAMES])
+    Args:
+        expression: in some of the parameters.
+        parameters: in the order of the values.
+    """
 
-    def angle(values: Tensor) -> Tensor:
-        result = function(*(values[..., i] for i in index))
+    def __init__(self, expression: ParameterExpression, parameters: tuple[Parameter, ...]) -> None:
+        import sympy
+
+        own = sorted(expression.parameters, key=parameters.index)
+        symbols = [parameter.sympify() for parameter in own]
+        # sympy writes sign(p) with branches, which a batch cannot take.
+        formula = expression.sympify().replace(sympy.sign, sympy.Function("sign_of"))
+        self._given = expression, parameters
+        self._index = [parameters.index(parameter) for parameter in own]
+        self._function = sympy.lambdify(symbols, formula, modules=[_TORCH_NAMES])
+
+    def __call__(self, values: Tensor) -> Tensor:
+        result = self._function(*(values[..., i] for i in self._index))
         # What does not depend on its parameters after all, such as 0·p, comes out as a number.
         return result if isinstance(result, Tensor) else values.new_full(values.shape[:-1], float(result))
 
-    return angle
+    def __deepcopy__(self, memo: dict[int, Any]) -> _TorchFunction:
+        """Itself, which nothing changes."""
+        return self
+
+    def __reduce__(self) -> tuple[type[_TorchFunction], tuple[ParameterExpression, tuple[Parameter, ...]]]:
+        return _TorchFunction, self._given
 
 
 _TORCH_NAMES = {
