@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, final
 
 import numpy as np
-import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import Gate
 from torch import Tensor
 
 from qdeq_qiskit.aer import require_aer
+from qdeq_qiskit.backends.aer_cost import aer_cost
 from qdeq_qiskit.backends.compiled import CompiledCircuit
 from qdeq_qiskit.backends.noisy.grouped_machine import GroupedMachine
 from qdeq_qiskit.backends.noisy.measured_groups import MeasuredGroup, MeasuredObservables
@@ -60,16 +59,7 @@ class AerMachine(GroupedMachine):
 
     def announcement(self) -> str:
         """What a row of angles costs: circuits, and seconds as measured on one."""
-        rows = torch.zeros(1, self.compiled.source.num_slots, dtype=torch.float64)
-        self.probabilities(rows)  # the first job starts Aer, which takes longer
-        start = time.perf_counter()
-        self.probabilities(rows)
-        seconds = time.perf_counter() - start
-        circuits, wires = _count(self.circuits_per_row, "circuit"), _count(self.circuit.num_qubits, "wire")
-        return (
-            f"every evaluation of a sample runs {circuits} of {wires} on Aer, {seconds:.2g} seconds in all; a solve "
-            "takes tens of evaluations a sample, a derivative two or four for each angle"
-        )
+        return aer_cost(self, self.probabilities)
 
     def probabilities(self, angles: Tensor) -> list[Matrix]:
         return [self._probabilities(group, angles) for group in self.observables.groups]
@@ -113,10 +103,6 @@ class AerMachine(GroupedMachine):
                 raise RuntimeError(f"Aer failed: {result.status}")
             found.extend(result.data(index) for index in range(len(rows)))
         return found
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _refuse_unsupported(circuit: QuantumCircuit) -> None:
