@@ -11,9 +11,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.primitives import BackendEstimatorV2
+from qiskit_aer import AerSimulator
 
 from qdeq_qiskit import recipes
 from qdeq_qiskit.backends import AnyBackend, Backend, ExactLayer, NoisyLayer, SampledLayer, load_backend
+from qdeq_qiskit.backends.machine import EstimatorMachine
 from qdeq_qiskit.backends.noisy import AerMachine, EffectiveMachine
 from qdeq_qiskit.circuits import (
     QNNCircuit,
@@ -132,6 +135,44 @@ def test_what_aer_must_run_is_said_with_its_cost_before_it_starts(caplog: pytest
     assert layer.machine.rows_run == 0
     with pytest.raises(ValueError, match="method = 'effective': the encoder depends on weights"):
         backend_of(kind="noisy", noise=DEPOLARIZING, method="effective").layer(reuploading_model())
+
+
+def test_ideal_circuits_that_aer_must_run_are_announced_too_and_their_shots_are_as_they_would_be(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    qnn = reuploading_model()
+    with caplog.at_level(logging.WARNING, logger="qdeq_qiskit"):
+        machine = backend_of(kind="shots", shots=64, seed=3).layer(qnn).machine
+    assert "every circuit is run on Aer: the encoder depends on weights" in caplog.text
+    assert "every evaluation of a sample runs 1 circuit of 2 wires on Aer" in caplog.text
+    assert (machine.rows_run, machine.shots_run) == (0, 0)
+    bare = EstimatorMachine(qnn, BackendEstimatorV2(backend=AerSimulator(method="statevector")), shots=64, seed=3)
+    angles = torch.ones(2, len(machine.rules), dtype=torch.double)
+    assert torch.equal(machine.run(angles).values, bare.run(angles).values)
+
+
+@pytest.mark.parametrize("fields", [{"kind": "shots"}, {"kind": "noisy", "noise": DEPOLARIZING, "shots": 10}])
+def test_eight_wires_with_shots_go_to_aer_unless_few_outcomes_or_the_route_are_asked_for(
+    fields: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def wide(num_wires: int, measured: int) -> QNNCircuit:
+        encoder = angle_encoder(num_wires, ryzxy_gates(num_wires))
+        return QNNCircuit.compose(encoder, random_layer(num_wires, 4), z_readout(num_wires)[:measured])
+
+    backend = backend_of(**fields)
+    for num_wires, measured in ((7, 7), (8, 6)):
+        assert isinstance(backend.machine(wide(num_wires, measured)), EffectiveMachine)
+    assert not caplog.records
+    assert not isinstance(backend.machine(wide(8, 7)), EffectiveMachine)
+    assert "the compiled circuit has 8 wires with 128 outcomes" in caplog.text
+    assert "method = 'effective' does it all the same" in caplog.text
+    caplog.clear()
+    assert isinstance(backend_of(**fields, method="effective").machine(wide(8, 7)), EffectiveMachine)
+    assert "seconds to half a minute for each new value of the weights" in caplog.text
+    caplog.clear()
+    if fields["kind"] == "noisy":
+        assert isinstance(backend_of(**{**fields, "shots": None}).layer(wide(8, 8)), NoisyLayer)
+        assert not caplog.records
 
 
 @pytest.mark.parametrize(

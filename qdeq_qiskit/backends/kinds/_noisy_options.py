@@ -13,7 +13,14 @@ from qdeq_qiskit.backends.compiled import CompiledCircuit, compile_circuit
 from qdeq_qiskit.backends.kinds._backend import Backend
 from qdeq_qiskit.backends.machine import Machine
 from qdeq_qiskit.backends.mitigated import check_shots, mitigated_machine, readout_corrected
-from qdeq_qiskit.backends.noisy import AerMachine, EffectiveMachine, NoisyCircuit, NoisyLayer, NotEffectiveError
+from qdeq_qiskit.backends.noisy import (
+    AerMachine,
+    EffectiveMachine,
+    NoisyCircuit,
+    NoisyLayer,
+    NotEffectiveError,
+    check_outcomes,
+)
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.backends.spsa import WeightGradient
 from qdeq_qiskit.circuits import QNNCircuit
@@ -123,7 +130,7 @@ class NoisyOptions(Backend):
         return compiled, noise
 
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> nn.Module:
-        runs = self._prepared(qnn)
+        runs = self._prepared(qnn, outcomes=self.shots is not None)
         if isinstance(runs, NoisyCircuit) and self.shots is None:
             return NoisyLayer(runs, device=self.device, precision=self.precision, weight=weight)
         if self.device != "cpu":
@@ -145,13 +152,18 @@ class NoisyOptions(Backend):
         Raises:
             ValueError: as `layer`.
         """
-        return self._machine(self._prepared(qnn))
+        return self._machine(self._prepared(qnn, outcomes=True))
 
     def _machine(self, runs: NoisyCircuit | Machine) -> Machine:
         return EffectiveMachine(runs, shots=self.shots, seed=self.seed) if isinstance(runs, NoisyCircuit) else runs
 
-    def _prepared(self, qnn: QNNCircuit) -> NoisyCircuit | Machine:
-        """The circuit taken apart for the effective route, or else the machine that runs it as a whole."""
+    def _prepared(self, qnn: QNNCircuit, *, outcomes: bool) -> NoisyCircuit | Machine:
+        """The circuit taken apart for the effective route, or else the machine that runs it as a whole.
+
+        Args:
+            qnn: the circuit.
+            outcomes: whether the probabilities of single outcomes are wanted, not only expectation values.
+        """
         compiled, noise = self.compile(qnn)
         if self.mitigation is not None and self.mitigation.needs_estimator:
             return mitigated_machine(compiled, noise, self.mitigation, shots=self.shots, seed=self.seed)
@@ -159,7 +171,10 @@ class NoisyOptions(Backend):
             compiled = readout_corrected(compiled, noise)
         if self.method != "aer":
             try:
-                return NoisyCircuit(qnn, compiled, noise, encoder_noise=self.encoder_noise)
+                circuit = NoisyCircuit(qnn, compiled, noise, encoder_noise=self.encoder_noise)
+                if outcomes:
+                    check_outcomes(circuit, insist=self.method == "effective")
+                return circuit
             except NotEffectiveError as error:
                 if self.method == "effective":
                     raise ValueError(f"method = 'effective': {error}; method = 'aer' runs every circuit") from error

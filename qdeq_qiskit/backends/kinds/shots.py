@@ -10,10 +10,11 @@ from qiskit.primitives import BackendEstimatorV2
 from torch import nn
 
 from qdeq_qiskit.aer import require_aer
+from qdeq_qiskit.backends.aer_cost import aer_cost
 from qdeq_qiskit.backends.compiled import compile_circuit
 from qdeq_qiskit.backends.kinds._backend import Backend
 from qdeq_qiskit.backends.machine import EstimatorMachine, Machine
-from qdeq_qiskit.backends.noisy import EffectiveMachine, NoisyCircuit, NotEffectiveError
+from qdeq_qiskit.backends.noisy import EffectiveMachine, NoisyCircuit, NotEffectiveError, check_outcomes
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.backends.spsa import WeightGradient
 from qdeq_qiskit.circuits import QNNCircuit
@@ -60,12 +61,16 @@ class ShotsBackend(Backend):
         if self.method != "aer":
             try:
                 circuit = NoisyCircuit(qnn, compile_circuit(qnn), CircuitNoise(qnn.num_qubits))
+                check_outcomes(circuit, insist=self.method == "effective")
                 return EffectiveMachine(circuit, shots=self.shots, seed=self.seed)
             except NotEffectiveError as error:
                 if self.method == "effective":
                     raise ValueError(f"method = 'effective': {error}; method = 'aer' runs every circuit") from error
                 _log.warning("every circuit is run on Aer: %s", error)
         estimator = BackendEstimatorV2(backend=require_aer().AerSimulator(method="statevector"))
+        # Measured on a machine of its own, so that the other one starts with no shots drawn and none counted.
+        trial = EstimatorMachine(qnn, estimator, shots=self.shots, seed=self.seed)
+        _log.warning("%s", aer_cost(trial, trial.run))
         return EstimatorMachine(qnn, estimator, shots=self.shots, seed=self.seed)
 
     def default_solver(self) -> Solver:

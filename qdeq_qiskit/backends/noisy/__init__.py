@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qdeq_qiskit.backends.noisy.effective_machine import EffectiveMachine
     from qdeq_qiskit.backends.noisy.estimator import NoisyEstimator, NoisyGradient
     from qdeq_qiskit.backends.noisy.layer import NoisyLayer
-    from qdeq_qiskit.backends.noisy.noisy_circuit import NoisyCircuit, NotEffectiveError
+    from qdeq_qiskit.backends.noisy.noisy_circuit import NoisyCircuit, NotEffectiveError, check_outcomes
 
 _HOME = {
     "AerMachine": "aer_machine",
@@ -24,6 +24,7 @@ _HOME = {
     "NoisyGradient": "estimator",
     "NoisyLayer": "layer",
     "NotEffectiveError": "noisy_circuit",
+    "check_outcomes": "noisy_circuit",
 }
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "NoisyGradient",
     "NoisyLayer",
     "NotEffectiveError",
+    "check_outcomes",
 ]
 
 

@@ -78,6 +78,7 @@ class EffectiveMachine(GroupedMachine):
         with torch.no_grad():
             if isinstance(self._state, PreparedState):
                 operators = self._state.coordinates(operators)
+                self._state.announce(len(different))
             parts = different.split(max(1, _ROW_ELEMENTS // self._size))
             return torch.cat([(operators @ self._prepared(some)).T for some in parts])[place]
 

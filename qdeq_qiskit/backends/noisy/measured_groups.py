@@ -50,6 +50,11 @@ class MeasuredObservables:
     groups: tuple[MeasuredGroup, ...]
     constants: Matrix = field(repr=False)
 
+    @property
+    def num_outcomes(self) -> int:
+        """How many outcomes all circuits together have."""
+        return sum(group.signs.shape[1] for group in self.groups)
+
     @classmethod
     def of(cls, compiled: CompiledCircuit) -> MeasuredObservables:
         """The observables of a compiled circuit."""

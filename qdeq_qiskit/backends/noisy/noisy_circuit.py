@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
@@ -22,6 +23,14 @@ from qdeq_qiskit.noise import CircuitNoise
 # A state of n wires has 4ⁿ coordinates. One for each sample is evolved behind an entangling encoder; behind single
 # gates it is a product, and only the operators have so many.
 MOST_WIRES = {"product": 8, "prepared": 7}
+
+# Where single outcomes are wanted, there is an operator for each, and all of them are pulled back whenever the weights
+# change. That takes up to 3 seconds for 128 outcomes of 7 wires, and up to 30 for 256 of 8.
+_FREE_WIRES = 7
+_MOST_OUTCOMES = 64
+
+
+_log = logging.getLogger(__name__)
 
 
 class NotEffectiveError(ValueError):
@@ -138,6 +147,30 @@ def _check(circuit: NoisyCircuit) -> None:
             f"coordinates; the limit is {most} wires behind "
             f"{'an encoder of single gates' if circuit.kind == 'product' else 'an entangling encoder'}"
         )
+
+
+def check_outcomes(circuit: NoisyCircuit, *, insist: bool) -> None:
+    """Whether to compute the probabilities of all outcomes, as shots need them, is fast enough.
+
+    Args:
+        circuit: the circuit.
+        insist: whether this route was asked for by name; then what it costs is only said, in a log line.
+
+    Raises:
+        NotEffectiveError: it is too slow.
+    """
+    outcomes = circuit.observables.num_outcomes
+    if circuit.num_wires <= _FREE_WIRES or outcomes <= _MOST_OUTCOMES:
+        return
+    found = f"the compiled circuit has {circuit.num_wires} wires with {outcomes} outcomes"
+    price = "whose operators take seconds to half a minute for each new value of the weights"
+    if insist:
+        _log.warning("%s, %s", found, price)
+        return
+    raise NotEffectiveError(
+        f"{found}, {price}; the limit is {_FREE_WIRES} wires, or {_MOST_OUTCOMES} outcomes. method = 'effective' does "
+        "it all the same, which pays where many samples share the weights"
+    )
 
 
 def _ideal_states(prefix: GateProgram, angles: Tensor, num_wires: int) -> Tensor:

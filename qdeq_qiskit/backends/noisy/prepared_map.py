@@ -145,6 +145,7 @@ class PreparedMap(FixedPointMap):
 
     def value(self, w: Tensor) -> Tensor:
         v = torch.addmm(self._x, w, self._lift.T)
+        self._encoder.prepared.announce(len(v))
         with torch.set_grad_enabled(torch.is_grad_enabled() and v.requires_grad):
             state = self._encoder.state(v, self._x)
         return (self._seen() @ state).T.contiguous()
@@ -163,6 +164,7 @@ class PreparedMap(FixedPointMap):
 
     def _derivatives(self, w: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         v, seen = torch.addmm(self._x, w, self._lift.T), self._seen()
+        self._encoder.prepared.announce(len(v), directions.shape[1])
         rows = max(1, _HELD_ELEMENTS // (seen.shape[1] * (1 + directions.shape[1])))
         pairs = zip(v.split(rows), self._x.split(rows), strict=True)
         parts = [self._seen_derivatives(seen, some, near, directions) for some, near in pairs]

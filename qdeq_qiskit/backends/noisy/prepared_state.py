@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +15,12 @@ from qdeq_qiskit.backends.noisy.pauli_transfer import Matrix, Step
 
 # A state is evolved for so many samples at once that it holds about as many numbers: more do not fit into a cache.
 _CHUNK_ELEMENTS = 2**17
+
+# An evaluation that takes longer is announced; states of fewer numbers in all never do.
+_SLOW_SECONDS = 1.0
+_FAST_ELEMENTS = 2**20
+
+_log = logging.getLogger(__name__)
 
 
 class PreparedState:
@@ -41,6 +49,9 @@ class PreparedState:
         )
         self._counts = [len(block.rotations) for block in blocks]
         self._widest = max((4 ** len(self._wires), *(stage.widest for stage in self._stages)))
+        self._num_angles = 1 + max((rotation.slot for block in blocks for rotation in block.rotations), default=-1)
+        self._seconds: float | None = None  # for one sample, once it was measured
+        self._announced = False
         self.size = outcome.shape[1] * 4 ** (len(self._wires) - _log4(outcome.shape[0]))
 
     def coordinates(self, operators: Tensor) -> Tensor:
@@ -62,6 +73,32 @@ class PreparedState:
             table = table[:, :, 0]
         size = self._outcome.shape[0]
         return torch.matmul(table.reshape(len(operators), size, -1).mT, self._outcome).mT.reshape(len(operators), -1)
+
+    def announce(self, samples: int, num_directions: int = 0) -> None:
+        """Says once, before it starts, that so many states with tangents along so many directions take long."""
+        columns = samples * (1 + num_directions)
+        if self._announced or columns * self._widest < _FAST_ELEMENTS or self._slots.device.type != "cpu":
+            return
+        if self._seconds is None:
+            few = max(1, min(samples, _CHUNK_ELEMENTS // self._widest))
+            angles = torch.zeros(self._num_angles, few, dtype=self._scales.dtype)
+            with torch.no_grad():
+                self.state(angles)
+                start = time.perf_counter()
+                self.state(angles)
+            self._seconds = (time.perf_counter() - start) / few
+        if columns * self._seconds < _SLOW_SECONDS:
+            return
+        self._announced = True
+        derivatives = f" with derivatives along {num_directions} directions" if num_directions else ""
+        _log.warning(
+            "the encoder entangles %d wires: states of %d samples%s take about %.2g seconds in each of the tens of "
+            "evaluations of a solve",
+            self.num_wires,
+            samples,
+            derivatives,
+            columns * self._seconds,
+        )
 
     def state(self, angles: Tensor) -> Tensor:
         """F, (S, B), for angles φ, (G, B)."""

@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from noisy_circuits import SOURCES, amplitude_model, compiled_angles, compiled_with, noise_of, random_point
+from noisy_circuits import SOURCES, amplitude_model, compiled_angles, compiled_with, layer_of, noise_of, random_point
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Operator, Pauli
 from qiskit_aer import AerSimulator
 
+from qdeq_qiskit.backends.noisy import EffectiveMachine, prepared_state
 from qdeq_qiskit.backends.noisy.noisy_circuit import NoisyCircuit
 from qdeq_qiskit.backends.noisy.prepared_state import PreparedState
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, z_readout
@@ -107,6 +108,35 @@ def test_samples_do_not_see_one_another_however_many_there_are() -> None:
     tangents = state.state_and_tangents(angles, angles.unsqueeze(1))[1]
     alone = state.state_and_tangents(angles[:, :1], angles[:, :1].unsqueeze(1))[1]
     assert torch.allclose(tangents[:, :, :1], alone, rtol=0, atol=1e-13)
+
+
+def test_slow_states_are_announced_once_before_they_are_computed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = amplitude_model(2)
+    layer, _ = layer_of(model, noise_of(*SOURCES["depolarizing"]))
+    features = torch.randn(100, 4, dtype=torch.float64)
+    layer(features)
+    assert not caplog.records
+    monkeypatch.setattr(prepared_state, "_FAST_ELEMENTS", 100 * layer._encoder.prepared._widest)
+    layer(features)
+    assert not caplog.records  # it is fast after all
+    monkeypatch.setattr(prepared_state, "_SLOW_SECONDS", 0.0)
+    layer(features[:99])
+    assert not caplog.records  # so few are not even timed
+    for _ in range(2):
+        layer(features)
+    (record,) = caplog.records
+    assert "the encoder entangles 2 wires: states of 100 samples take about" in record.getMessage()
+    caplog.clear()
+    layer, _ = layer_of(model, noise_of(*SOURCES["depolarizing"]))
+    bound = layer.bind(features, torch.eye(4, dtype=torch.float64)[:, :3])
+    bound.value_and_jacobian(torch.zeros(100, 3, dtype=torch.float64))
+    machine = EffectiveMachine(layer.circuit, shots=10)
+    angles = torch.zeros(100, len(machine.rules), dtype=torch.float64)
+    angles[:, 0] = torch.linspace(0, 1, 100)  # the encoder's first one
+    machine.run(angles)
+    assert [("3 directions" in record.getMessage()) for record in caplog.records] == [True, False]
 
 
 def test_an_encoder_without_gates_prepares_the_first_basis_state() -> None:
