@@ -163,7 +163,7 @@ def test_the_floor_shortens_wild_steps_and_is_reported() -> None:
 class SingularMap(NoisyMap):
     """The noisy map; the first Jacobians that are measured of the first samples are the identity, as by bad luck."""
 
-    samples, unlucky = 2, 1000
+    samples, unlucky, gap = 2, 1000, 0.0
     dtype = torch.double
 
     def measure(self, w: Tensor, *, shots: int | None = None) -> tuple[Tensor, Tensor]:
@@ -173,7 +173,7 @@ class SingularMap(NoisyMap):
     def measure_jacobian(self, w: Tensor, value: Tensor, *, shots: int | None = None) -> MeasuredJacobian:
         found = super().measure_jacobian(w.double(), value, shots=shots)
         if self.unlucky:
-            found.jacobian[self.numbers < self.samples] = torch.eye(w.shape[1], dtype=torch.double)
+            found.jacobian[self.numbers < self.samples] = (1 - self.gap) * torch.eye(w.shape[1], dtype=torch.double)
             type(self).unlucky -= 1
         return MeasuredJacobian(*(each.to(self.dtype) for each in (found.jacobian, found.along, found.covariance)))
 
@@ -183,17 +183,20 @@ class SingularMap(NoisyMap):
         )
 
 
-def singular(dtype: torch.dtype, unlucky: int) -> tuple[FixedPointMap, Tensor]:
+def singular(dtype: torch.dtype, unlucky: int, gap: float = 0.0) -> tuple[FixedPointMap, Tensor]:
     plain, start = noisy("tanh", samples=20, shots=100)
-    kind = type("Singular", (SingularMap,), {"dtype": dtype, "unlucky": unlucky})
+    kind = type("Singular", (SingularMap,), {"dtype": dtype, "unlucky": unlucky, "gap": gap})
     chosen = kind(plain.exact, plain.numbers, shots=100, unit=plain.unit, seed=0, ledger=plain.ledger)
     return chosen, start.to(dtype)
 
 
+@pytest.mark.parametrize("gap", [0.0, 1e-5], ids=["singular", "nearly so"])
 @pytest.mark.parametrize("floor", [0.0, 0.2])
 @pytest.mark.parametrize("dtype", [torch.float, torch.double])
-def test_an_estimate_that_determines_nothing_says_so_in_either_precision(dtype: torch.dtype, floor: float) -> None:
-    fixed_point_map, start = singular(dtype, 1000)
+def test_an_estimate_that_determines_nothing_says_so_in_either_precision(
+    dtype: torch.dtype, floor: float, gap: float
+) -> None:
+    fixed_point_map, start = singular(dtype, 1000, gap)
     root = solve(fixed_point_map, start, SampledSolver(floor=floor))
     assert root.reason.tolist() == [Reason.UNDETERMINED] * 2 + [Reason.WITHIN_NOISE] * 18
     assert root.converged.tolist() == [False] * 2 + [True] * 18
