@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +15,16 @@ from qdeq_qiskit.backends.analysis import Factorisation, factorise
 from qdeq_qiskit.backends.engines import Engine, make_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
 from qdeq_qiskit.backends.maps import BlochEncoder, LiftedMap, ProductMap, QuadraticMap, pauli_coefficients
+from qdeq_qiskit.backends.operator_layer import OperatorLayer
 from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost
+from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 
 _log = logging.getLogger(__name__)
 
 
-class ExactLayer(nn.Module, Bindable):
+@final
+class ExactLayer(OperatorLayer):
     """q(v; θ) of a QNN circuit, noiseless and without shots; differentiable in v and θ to every order.
 
     The weights are frozen during a solve, so the weight block and the observables are one operator each,
@@ -59,22 +62,19 @@ class ExactLayer(nn.Module, Bindable):
         precision: str = "single",
         weight: nn.Parameter | None = None,
     ) -> None:
-        super().__init__()
         if not isinstance(qnn, QNNCircuit):
             raise TypeError(
                 f"ExactLayer takes a QNNCircuit, which says what is input, weight and observable, not a "
                 f"{type(qnn).__name__}; wrap it: QNNCircuit(circuit, inputs, weights, observables)"
             )
-        self.qnn = qnn
-        circuit = qnn.circuit
-        self.parts = factorise(circuit, qnn.input_parameters, qnn.weight_parameters)
-        columns = _num_columns(qnn, self.parts)
-        self.engine = make_engine(engine, self.parts.suffix, num_columns=columns, device=device, precision=precision)
+        parts = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters)
+        columns = _num_columns(qnn, parts)
+        built = make_engine(engine, parts.suffix, num_columns=columns, device=device, precision=precision)
+        super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
+        self.parts, self.engine = parts, built
         self.readout = Readout(qnn.observables)
-        self._angles = self.parts.suffix.angle_map.compile()
-        self.weight = self._checked_weight(weight)
-        self._map = _map_factory(qnn, self.parts, self.readout, self.engine)
-        self._kept: tuple[bytes, Tensor] | None = None
+        self._angles = parts.suffix.angle_map.compile()
+        self._map = _map_factory(qnn, parts, self.readout, built)
         if self.parts.kind == "general":
             _log.warning("%s", self.explanation)
 
@@ -90,60 +90,13 @@ class ExactLayer(nn.Module, Bindable):
         """What computes the weight block; torch where there is none, all of the circuit being evolved."""
         return self.engine.name if self.parts.suffix.operations else "torch"
 
-    @property
-    def device(self) -> torch.device:
-        """Where features are expected."""
-        return self.engine.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The real dtype that features are expected in."""
-        return self.engine.dtype
-
-    def forward(self, features: Tensor, weight: Tensor | None = None) -> Tensor:
-        """q(v), (B, K), of features, (B, d), at the layer's own weights or at others, (P,)."""
-        nowhere = features.new_zeros(features.shape[-1] if features.ndim else 0, 0)
-        return self.bind(features, nowhere, weight).value(features.new_zeros(len(features), 0))
-
-    def bind(self, x: Tensor, lift: Tensor, weight: Tensor | None = None) -> FixedPointMap:
-        """The map w ↦ q(R w + x); see `Bindable`.
-
-        Args:
-            x: features, (B, d).
-            lift: R, (d, n).
-            weight: θ, (P,), if not the layer's own.
-
-        Raises:
-            ValueError: features of another number, dtype or device than the layer's.
-        """
-        if x.ndim != 2 or x.shape[1] != self.qnn.num_features:
-            raise ValueError(f"features have shape {tuple(x.shape)}; this circuit takes (B, {self.qnn.num_features})")
-        if x.dtype != self.dtype or x.device.type != self.device.type:
-            raise ValueError(
-                f"features are {x.dtype} on {x.device}; this layer computes in {self.dtype} on {self.device}: "
-                "convert them, or build the layer with another precision or device"
-            )
-        weight = self.weight if weight is None else weight
-        return self._map(self.operators(weight), weight, x, lift)
-
-    def operators(self, weight: Tensor | None = None) -> Tensor:
-        """What the weight block and the observables amount to at the layer's own weights, or at others, (P,).
+    def build(self, weight: Tensor) -> Tensor:
+        """What the weight block and the observables amount to at some weights, (P,).
 
         Returns:
             Re M_k, (K, d, d), for amplitude encoders; Pauli coefficients of M_k, (K, 4ⁿ), for product states; W itself,
             (2ⁿ, 2ⁿ), complex, for others (one column, not used, where there is no weight block).
         """
-        weight = self.weight if weight is None else weight
-        if torch.is_grad_enabled() and weight.requires_grad:
-            return self._built(weight)
-        key = weight.detach().cpu().numpy().tobytes()
-        if self._kept is None or self._kept[0] != key:
-            # Kept tensors must serve outside of inference mode too.
-            with torch.inference_mode(False), torch.no_grad():
-                self._kept = (key, self._built(weight.detach().clone()))
-        return self._kept[1]
-
-    def _built(self, weight: Tensor) -> Tensor:
         columns = self.engine.columns(self._angles(weight.to(self.dtype)))
         if self.parts.kind == "amplitude":
             return self.readout.real_operators(columns)
@@ -151,13 +104,8 @@ class ExactLayer(nn.Module, Bindable):
             return pauli_coefficients(self.readout.hermitian_operators(columns))
         return columns
 
-    def _checked_weight(self, weight: nn.Parameter | None) -> nn.Parameter:
-        if weight is None:
-            start = torch.empty(self.qnn.num_weights, dtype=self.dtype).uniform_(-torch.pi, torch.pi)
-            return nn.Parameter(start.to(self.device))
-        if weight.shape != (self.qnn.num_weights,):
-            raise ValueError(f"weight has shape {tuple(weight.shape)}; this circuit has {self.qnn.num_weights} weights")
-        return weight
+    def map_of(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        return self._map(operators, weight, x, lift)
 
 
 _MapFactory = Callable[[Tensor, Tensor, Tensor, Tensor], FixedPointMap]
