@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -76,6 +77,13 @@ def test_overrides_and_the_seed_reach_the_run(run: Path) -> None:
     assert "seed: 5" in recipe
 
 
+def figures_of(run: Path, pattern: str) -> dict[str, Any]:
+    """What the one evaluation whose file is called so found."""
+    (path,) = (run / "evaluations").glob(pattern)
+    figures: dict[str, Any] = json.loads(path.read_text())
+    return figures
+
+
 def test_a_run_is_evaluated_again_and_leaves_the_figures(run: Path) -> None:
     result = qdeq("evaluate", run, "--samples", 12)
     assert result.exit_code == 0, result.output
@@ -87,7 +95,7 @@ def test_another_exact_engine_agrees_with_the_runs_own(run: Path) -> None:
     Path("aer.yaml").write_text("{kind: exact, engine: aer, precision: double}")
     result = qdeq("evaluate", run, "--backend", "aer.yaml")
     assert result.exit_code == 0, result.output
-    compared = json.loads((run / "evaluations" / "aer-40.json").read_text())["compared"]
+    compared = figures_of(run, "aer-exact-*-40.json")["compared"]
     assert compared["same_prediction"] == 1
     assert compared["median_displacement"] < 1e-4
     assert (compared["branch_changes"], compared["not_compared"]) == (0, 0)
@@ -98,8 +106,9 @@ def test_another_exact_engine_agrees_with_the_runs_own(run: Path) -> None:
 def test_a_sampled_backend_is_compared_with_the_exact_one_on_a_few_images(run: Path) -> None:
     result = qdeq("evaluate", run, "--backend", "backends/shots.yaml", "--samples", 4)
     assert result.exit_code == 0, result.output
-    figures = json.loads((run / "evaluations" / "shots-4.json").read_text())
-    exact, sampled, compared = figures.values()
+    figures = figures_of(run, "shots-4096shots-*-4.json")
+    exact, sampled, compared, backend = figures.values()
+    assert (backend["kind"], backend["shots"]) == ("shots", 4096)
     assert exact["shots"] == 0
     assert sampled["shots"] >= 4096 * sampled["circuits"] > 0, "an estimate takes the shots of many evaluations at once"
     # One evaluation's standard error is at most 1/sqrt(4096) a readout; averaging only helps.
@@ -112,20 +121,18 @@ def test_noise_stands_beside_the_exact_backend_with_roots_followed_and_intervals
     exact = qdeq("evaluate", run, "--noise", "noise/depolarizing.yaml")
     assert exact.exit_code == 0, exact.output
     assert re.search(r"95% interval +│ +[\d.]+% – [\d.]+%", exact.stdout)
-    figures = json.loads((run / "evaluations" / "depolarizing-40.json").read_text())
+    figures = figures_of(run, "depolarizing-exact-*-40.json")
     compared = figures["compared"]
     assert compared["median_displacement"] > 0.01, "noise moves every root by far more than the tolerance"
     assert compared["branch_changes"] <= 2, "and yet they are the same roots"
     sampled = qdeq(
-        "evaluate", run, "--noise", "depolarizing", "--shots", 512, "--mitigation", "matrix", "--no-encoder-noise",
+        "evaluate", run, "--noise", "readout", "--shots", 512, "--mitigation", "matrix", "--no-encoder-noise",
         "--samples", 6,
     )  # fmt: skip
     assert sampled.exit_code == 0, sampled.output
     (noisy,) = (
         entry
-        for name, entry in json.loads(
-            (run / "evaluations" / "depolarizing-512shots-matrix-ideal_encoder-6.json").read_text()
-        ).items()
+        for name, entry in figures_of(run, "readout-512shots-matrix-ideal_encoder-*-6.json").items()
         if "512 shots" in name
     )
     assert noisy["shots"] > 0
@@ -136,7 +143,19 @@ def test_shots_alone_are_of_the_ideal_circuit(run: Path) -> None:
     result = qdeq("evaluate", run, "--shots", 256, "--samples", 5)
     assert result.exit_code == 0, result.output
     assert "ideal circuit, 256 shots" in " ".join(result.stdout.split())
-    assert (run / "evaluations" / "256shots-5.json").is_file()
+    assert figures_of(run, "ideal-256shots-*-5.json")["backend"]["shots"] == 256
+
+
+def test_what_differs_in_anything_is_written_to_a_file_of_its_own(run: Path) -> None:
+    Path("readout.yaml").write_text("{sources: [{kind: readout, error: 0.07}]}")
+    for noise in ("readout", "readout.yaml", "readout"):
+        assert qdeq("evaluate", run, "--noise", noise, "--samples", 3).exit_code == 0
+    Path("noisy.yaml").write_text("{kind: noisy, noise: readout, shots: 64}")
+    assert qdeq("evaluate", run, "--backend", "noisy.yaml", "--samples", 3).exit_code == 0
+    files = sorted((run / "evaluations").glob("*-3.json"))
+    assert [file.name.split("-")[:2] for file in files] == [["noisy", "64shots"], *[["readout", "exact"]] * 2]
+    errors = {str(json.loads(file.read_text())["backend"]["noise"]["sources"][0]["error"]) for file in files}
+    assert len(errors) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -102,7 +104,8 @@ def evaluate_run(
     data_dir: Path | None = None,
     console: Console | None = None,
 ) -> Comparison:
-    """Test the model of a run; the figures also go to `evaluations/` in its directory.
+    """Test the model of a run; the figures and the backend's recipe also go to `evaluations/`
+    in its directory, into a file whose name tells what was run.
 
     Args:
         path: the run's directory.
@@ -136,11 +139,12 @@ def evaluate_run(
             console.print(f"running {len(images)} images on: {description}", highlight=False)
         outcomes[description] = evaluate(classifier, images)
     tolerance, followed = _expected(directory, classifiers, [*outcomes.values()], images, mitigation is not None)
-    name = _name(backend, noise, shots, mitigation, encoder_noise)
+    name = "own" if other is None else _name(Path(backend or noise or "ideal").stem, other)
     folder = directory.path / "evaluations"
     folder.mkdir(exist_ok=True)
     comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json", tolerance, followed)
-    write_atomically(comparison.path, json.dumps(comparison.figures(), indent=2) + "\n")
+    figures = {**comparison.figures(), "backend": _resolved(classifiers[-1].backend)}
+    write_atomically(comparison.path, json.dumps(figures, indent=2) + "\n")
     if console is not None:
         console.print(f"written to: {comparison.path}", soft_wrap=True, highlight=False, markup=False)
     return comparison
@@ -171,17 +175,19 @@ def _other_backend(
     )
 
 
-def _name(
-    backend: str | None, noise: str | None, shots: int | None, mitigation: str | None, encoder_noise: bool | None
-) -> str:
-    """What the file of the figures is called."""
-    if backend is not None:
-        return Path(backend).stem
-    parts = [Path(noise).stem] if noise is not None else []
-    parts += [f"{shots}shots"] if shots is not None else []
-    parts += ["".join(letter for letter in mitigation if letter.isalnum())] if mitigation is not None else []
-    parts += ["ideal_encoder"] if encoder_noise is False else []
-    return "-".join(parts) or "own"
+def _name(called: str, backend: Backend) -> str:
+    """What the file of the figures is called: a few words, and a hash of all that the backend's recipe says."""
+    shots, mitigation = getattr(backend, "shots", None), getattr(backend, "mitigation", None)
+    parts = [called, "exact" if shots is None else f"{shots}shots"]
+    if mitigation is not None and not mitigation.is_none:
+        parts.append("".join(letter if letter.isalnum() else "_" for letter in mitigation.describe()).strip("_"))
+    parts += ["ideal_encoder"] if getattr(backend, "encoder_noise", True) is False else []
+    return "-".join([*parts, hashlib.sha256(json.dumps(_resolved(backend)).encode()).hexdigest()[:8]])
+
+
+def _resolved(backend: Backend) -> Any:
+    """A backend's recipe with all of its keys, as JSON can hold it."""
+    return yaml.safe_load(recipes.dump(backend))
 
 
 def _classifiers(directory: RunDirectory, chosen: Backend | None) -> list[QDEQClassifier]:
