@@ -427,13 +427,21 @@ def _remedy(error: Any, keys: list[str], parent: Mapping[str, Any], node: Mappin
     if kind == "string_pattern_mismatch" and fields.get(keys[-1], {}).get("description"):
         return f"{_shown(value)} is not valid; it says: {fields[keys[-1]]['description']}"
     if kind == "value_error":
-        message = str(context.get("error", error["msg"]))
+        message = _message(context.get("error", error["msg"]))
         return message if isinstance(value, dict) else f"{_shown(value)} is not valid: {message}"
     expected = re.sub(r"^Input should be ", "expected ", error["msg"])
     if str(value).lstrip("+-.").lower() in ("nan", "inf", "infinity"):
         bound = f" greater than {node['exclusiveMinimum']:g}" if "exclusiveMinimum" in node else ""
         expected = f"expected a finite number{bound}"
     return f"{_shown(value)} is not valid; {expected}"
+
+
+def _message(error: Any) -> str:
+    """What a validator says; of a model's error that it passed on, what that says."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return _message(first.get("ctx", {}).get("error") or first["msg"])
+    return str(error)
 
 
 def _example(value: Any, node: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 
+LARGEST_REPETITION = 1e6
 PAULIS = {
     "I": np.eye(2, dtype=complex),
     "X": np.array([[0, 1], [1, 0]], dtype=complex),
@@ -70,10 +71,24 @@ def tensor(superops: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def repeated(superop: np.ndarray, factor: float) -> np.ndarray:
-    """The channel λ = k + f times: k times, then once more with probability f. A channel at any λ ≥ 0."""
+    """The channel λ = k + f times: k times, then once more with probability f; λ as `check_repetitions` has it."""
+    check_repetitions(factor)
     times = int(np.floor(factor))
     once_more = (1 - (factor - times)) * np.eye(len(superop)) + (factor - times) * superop
     return once_more @ np.linalg.matrix_power(superop, times)
+
+
+def check_repetitions(factor: float) -> None:
+    """Whether a channel can be applied λ times without rounding making something else of it.
+
+    Raises:
+        ValueError: λ is above `LARGEST_REPETITION`.
+    """
+    if factor > LARGEST_REPETITION:
+        raise ValueError(
+            f"scale is {factor:g}, but errors that are given as they are, are repeated so often; the largest scale "
+            f"here is {LARGEST_REPETITION:,.0f}"
+        )
 
 
 def pauli_labels(num_qubits: int) -> list[str]:

@@ -16,7 +16,9 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeNairobiV2, FakeTorino
 from textbook import Compiled
 
+from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.noise import NoiseRecipe, Snapshot, fake_backends, load_calibration, save_calibration
+from qdeq_qiskit.recipes import RecipeError
 
 PLACES = {"fake_manila": (FakeManilaV2, (3, 1, 2)), "fake_nairobi": (FakeNairobiV2, (5, 3, 1))}
 
@@ -86,6 +88,24 @@ def test_a_snapshot_is_scaled_by_applying_its_error_again() -> None:
     np.testing.assert_allclose(twice.assignment(0), once.assignment(0) @ once.assignment(0))
     channel = once.channel("delay", (0,), 1e-6).data
     np.testing.assert_allclose(twice.channel("delay", (0,), 1e-6).data, channel @ channel, atol=1e-15)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_snapshot_is_scaled_up_to_a_million_and_no_further() -> None:
+    _, compiled = place("fake_manila")
+    recipe = NoiseRecipe.load("fake_manila")
+    most = recipe.scaled(1e6).build(compiled)
+    for superop in most.errors.values():
+        dim = round(len(superop) ** 0.5)
+        np.testing.assert_allclose(np.eye(dim).ravel() @ superop, np.eye(dim).ravel(), atol=1e-8)  # keeps the trace
+    with pytest.raises(ValueError, match=r"^scale is 1e\+17, but .* the largest scale here is 1,000,000$"):
+        recipe.scaled(1e17)
+    with pytest.raises(RecipeError, match=r"^--set scale=1e30: scale is 1e\+30.*1,000,000$"):
+        NoiseRecipe.load("fake_manila", ["scale=1e30"])
+    with pytest.raises(RecipeError, match=r"^--set scale=2e6: scale is 2e\+06.*1,000,000$"):
+        load_backend("fake_manila", ["scale=2e6"])
+    with pytest.raises(ValueError, match="the largest scale here is 1,000,000"):
+        recipe.build(compiled).scaled(1e7)
 
 
 def test_t2_above_twice_t1_is_cut_as_aer_does_and_logged_with_its_qubit(caplog: pytest.LogCaptureFixture) -> None:

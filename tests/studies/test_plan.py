@@ -94,6 +94,10 @@ BAD_RECIPES = [
     (("scales: [1, 4]", "scales: [1, 400]"), ["study.yaml", "depolarizing", "scales: 400", "4"]),
     (("scales: [1, 4]", "scales: [1, -1]"), ["study.yaml", "scales", "-1", "greater than or equal to 0"]),
     (("scales: [1, 4]", "scales: [1, 1]"), ["scales of depolarizing", "two are 1"]),
+    (
+        ("{recipe: depolarizing, scales: [1, 4]}", "{recipe: fake_manila, scales: [1.0e+17]}"),
+        ["study.yaml", "fake_manila", "scales: 1e+17 is too much", "the largest scale here is 1,000,000"],
+    ),
     (("training: tiny.yaml", "training: digit4"), ["study.yaml", "implicit", "did you mean 'digits4'?"]),
     (("training: tiny.yaml", ""), ["study.yaml", "model 'implicit' has no training recipe"]),
     (("model.layers=2", "model.layer=2"), ["direct two", "model.layer", "did you mean 'layers'?"]),

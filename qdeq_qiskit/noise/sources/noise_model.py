@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 from pydantic import Field, field_validator
 
 from qdeq_qiskit.aer import require_aer_noise
+from qdeq_qiskit.noise import channels
 from qdeq_qiskit.noise.circuit_noise import IDLE, CircuitNoise
 from qdeq_qiskit.noise.compiled_gates import Compiled, possible_gates
 from qdeq_qiskit.noise.sources._source import Source
@@ -47,7 +48,7 @@ class AerNoise(Source):
         return noise.scaled(scale)
 
     def check_scale(self, scale: float) -> None:
-        pass  # a channel k times, then once more with probability f, is one for every λ = k + f
+        channels.check_repetitions(scale)
 
     def describe(self) -> str:
         return f"a noise model of Aer (on {', '.join(sorted(self.model.noise_instructions)) or 'nothing'})"

@@ -8,6 +8,7 @@ from typing import Literal, final
 from pydantic import Field, field_validator, model_validator
 from qiskit.transpiler import Target
 
+from qdeq_qiskit.noise import channels
 from qdeq_qiskit.noise.calibration import load_calibration
 from qdeq_qiskit.noise.circuit_noise import CircuitNoise
 from qdeq_qiskit.noise.compiled_gates import Compiled
@@ -68,7 +69,7 @@ class SnapshotNoise(Source):
         return self.snapshot.noise(compiled, idle_relaxation=self.idle_relaxation).scaled(scale)
 
     def check_scale(self, scale: float) -> None:
-        pass  # a channel k times, then once more with probability f, is one for every λ = k + f
+        channels.check_repetitions(scale)
 
     def describe(self) -> str:
         return f"snapshot of {self.snapshot.name}{' with idle relaxation' if self.idle_relaxation else ''}"
