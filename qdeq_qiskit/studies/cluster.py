@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, rpc
+from distributed.security import Security
 
 from qdeq_qiskit import __version__
 from qdeq_qiskit.studies.tasks import ClusterError
@@ -43,6 +46,41 @@ def cluster(*, workers: int | None = None, scheduler: str | None = None, shared:
                 yield client
 
 
+def check_scheduler(address: str) -> None:
+    """Whether a scheduler answers at an address; known within `SECONDS_TO_CONNECT`.
+
+    A `Client` that does not get through hangs, or leaves a traceback behind; this asks without one.
+
+    Raises:
+        ClusterError: the address has another form, or nothing that is a scheduler answers there.
+    """
+    matched = re.fullmatch(r"(?:(?:tcp|tls|ws|wss)://)?(?:\[[\da-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})", address)
+    if matched is None or not 0 < int(matched[1]) < 2**16:
+        raise ClusterError(
+            f"--scheduler {address}: this is no address of a dask scheduler; expected tcp://HOST:PORT, such as "
+            "tcp://10.0.0.1:8786"
+        )
+    try:
+        with _quiet():
+            kind = asyncio.run(asyncio.wait_for(_kind_at(address), SECONDS_TO_CONNECT))
+        reason = "" if kind == "Scheduler" else f"it is a {kind}"
+    except TimeoutError:
+        reason = f"no answer within {SECONDS_TO_CONNECT} s"
+    except Exception as error:  # whatever else may listen there, and whatever it says
+        reason = " ".join(str(error).split()) or type(error).__name__
+    if reason:
+        raise ClusterError(
+            f"--scheduler {address}: no dask scheduler answers there ({reason}); start one with "
+            "`dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`"
+        )
+
+
+async def _kind_at(address: str) -> str:
+    """What is there, such as Scheduler or Worker."""
+    async with rpc(address, connection_args=Security().get_connection_args("client")) as server:
+        return str((await server.identity())["type"])
+
+
 @contextmanager
 def _local(workers: int | None) -> Iterator[Client]:
     """Worker processes on this machine, replaced when they die, and ended with us."""
@@ -73,13 +111,11 @@ def _local(workers: int | None) -> Iterator[Client]:
 
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
+    check_scheduler(address)
     try:
         client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
-        raise ClusterError(
-            f"--scheduler {address}: no dask scheduler answers there ({' '.join(str(error).split())}); start one with "
-            "`dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`"
-        ) from None
+        raise ClusterError(f"--scheduler {address}: no connection ({' '.join(str(error).split())})") from None
     try:
         yield client
     finally:

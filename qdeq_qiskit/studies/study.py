@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -78,11 +79,17 @@ def run_study(
     name = path.stem
     if out is not None:
         StudyDirectory.check_free(out)
+    _check_scheduler(scheduler)
     data_dir = _absolute(chosen_folder(data_dir))
     plan = make_plan(study, source=str(path), data_dir=data_dir)
     directory = StudyDirectory.claim(out, name=name)
     directory.begin(study, _origin(name, data_dir))
-    return _run(plan, directory, data_dir, workers, scheduler, console)
+    try:
+        return _run(plan, directory, data_dir, workers, scheduler, console)
+    except RunError:
+        if not any(any(folder.iterdir()) for folder in (directory.runs, directory.cells, directory.failures)):
+            shutil.rmtree(directory.path, ignore_errors=True)  # no worker took anything up
+        raise
 
 
 def resume_study(
@@ -99,6 +106,7 @@ def resume_study(
         RunError: there is no study, or another process is running it. Else as `run_study`.
     """
     directory = StudyDirectory.open(path)
+    _check_scheduler(scheduler)
     recorded = directory.origin().get("data_dir")
     folder = _absolute(data_dir or (Path(recorded) if isinstance(recorded, str) else None))
     plan = make_plan(directory.recipe(), source=str(path / STUDY), data_dir=folder)
@@ -189,6 +197,14 @@ def _tasks(plan: Plan, directory: StudyDirectory, data_dir: Path | None) -> list
             requires = (trainings[cell.model.run], *([cell.reference] if cell.reference else []))
             tasks.append(Task(cell.key, work.compute, (cell, directory), cell.title, requires, CELLS))
     return tasks
+
+
+def _check_scheduler(address: str | None) -> None:
+    """Refuse a scheduler that is not there before minutes are spent on the plan."""
+    if address is not None:
+        from qdeq_qiskit.studies.cluster import check_scheduler
+
+        check_scheduler(address)
 
 
 def _absolute(path: Path | None) -> Path | None:

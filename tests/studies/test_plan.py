@@ -176,6 +176,19 @@ def test_a_command_that_makes_no_sense_is_one_line(arguments: list[str], part: s
     assert part in line
 
 
+@pytest.mark.parametrize("address", ["foo", "tcp://x", "tcp://x:port", "http://x:1", "tcp://x:99999"])
+def test_an_address_of_another_form_is_refused_before_anything_is_planned_or_claimed(
+    address: str, study_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(study_file.parent)
+    result = CliRunner().invoke(app, ["study", "study.yaml", "--scheduler", address])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert f"--scheduler {address}: this is no address of a dask scheduler" in line
+    assert "tcp://HOST:PORT" in line
+    assert not Path("runs").exists()
+
+
 def test_a_key_is_not_about_descriptions_nor_about_options_that_nobody_uses(study_file: Path) -> None:
     before = [cell.key for cell in plan_of(study_file).cells]
     training = study_file.parent / "tiny.yaml"

@@ -4,15 +4,17 @@ workers need to import nothing of these tests.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import dask
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
-from qdeq_qiskit.studies.cluster import cluster
+from qdeq_qiskit.studies.cluster import check_scheduler, cluster
+from qdeq_qiskit.studies.study import run_study
 from qdeq_qiskit.studies.tasks import ClusterError, Outcome, Task, run_tasks
 
 
@@ -90,6 +92,26 @@ def test_a_scheduler_that_is_not_there_is_an_error_of_one_line(tmp_path: Path, m
         cluster(scheduler="tcp://127.0.0.1:1", shared=tmp_path),
     ):
         pass
+
+
+def test_something_else_that_listens_there_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qdeq_qiskit.studies.cluster.SECONDS_TO_CONNECT", 1)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(ClusterError, match=r"no dask scheduler answers there \(no answer within 1 s\)"):
+            check_scheduler(f"tcp://127.0.0.1:{mute.getsockname()[1]}")
+
+
+def test_a_study_that_no_worker_takes_up_leaves_no_folder(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qdeq_qiskit.studies.cluster.SECONDS_FOR_A_WORKER", 1)
+    monkeypatch.chdir(study_file.parent)
+    with (
+        LocalCluster(n_workers=0, protocol="tcp", processes=False, dashboard_address="127.0.0.1:0") as empty,
+        pytest.raises(ClusterError, match="it has no workers; start some with"),
+    ):
+        run_study(study_file, scheduler=empty.scheduler_address)
+    assert not list(Path("runs").iterdir())
 
 
 def test_workers_that_do_not_see_the_folder_are_named(tmp_path: Path) -> None:
