@@ -171,6 +171,8 @@ def test_what_differs_in_anything_is_written_to_a_file_of_its_own(run: Path) -> 
             ["readot", "did you mean 'readout'?"],
         ),
         (("--noise", "readout", "--mitigation", "trex"), ["trex", "shots"]),
+        (("--noise", "depolarizing", "--mitigation", "matrix"), ["mitigation: readout", "no readout that counts errs"]),
+        (("--noise", "damping", "--mitigation", "trex", "--shots", "9"), ["mitigation: readout", "no readout"]),
     ],
 )
 def test_options_of_noise_that_cannot_be_meant_are_one_line(

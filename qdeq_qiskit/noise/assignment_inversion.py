@@ -25,8 +25,11 @@ def inverted_assignment(observables: Iterable[SparsePauliOp], noise: CircuitNois
         noise: gives each wire's assignment matrix.
 
     Raises:
-        ValueError: a wire's readout tells 0 from 1 no better than by chance, so there is no inverse.
+        ValueError: a wire's readout tells 0 from 1 no better than by chance, so there is no inverse; or every readout
+            is ideal, so there is nothing to invert.
     """
+    observables = list(observables)
+    _check_errs(observables, noise)
     return tuple(_inverted(observable, noise) for observable in observables)
 
 
@@ -65,8 +68,9 @@ def readout_lines(
     """For each observable (|coefficient|, (a, b) of its wires) of every term but the identity.
 
     Raises:
-        ValueError: a wire's readout cannot be mitigated; see `readout_line`.
+        ValueError: a wire's readout cannot be mitigated, see `readout_line`; or none errs.
     """
+    _check_errs(observables, noise)
     return [
         [
             (abs(coefficient), [readout_line(noise, wire) for wire in wires])
@@ -75,3 +79,13 @@ def readout_lines(
         ]
         for observable in observables
     ]
+
+
+def _check_errs(observables: Sequence[SparsePauliOp], noise: CircuitNoise) -> None:
+    wires = {wire for observable in observables for _, indices, _ in observable.to_sparse_list() for wire in indices}
+    if all(readout_line(noise, wire) == (1, 0) for wire in wires):
+        raise ValueError(
+            "mitigation: readout: matrix and trex undo readout errors, and in this noise no readout that counts errs; "
+            "leave readout out (none), or add a source of noise with readout errors, such as "
+            "{kind: readout, error: 0.02}"
+        )

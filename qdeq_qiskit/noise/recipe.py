@@ -71,6 +71,11 @@ class NoiseRecipe(BaseModel):
         """Whether qubits relax while they wait, so that the circuit must be compiled with its delays."""
         return any(source.idle_relaxation for source in self.sources if isinstance(source, SnapshotNoise))
 
+    @property
+    def misreads(self) -> bool:
+        """Whether there may be readout errors, which a mitigation of the readout needs to have any effect."""
+        return self.scale > 0 and any(source.misreads for source in self.sources)
+
     def build(self, compiled: Compiled) -> CircuitNoise:
         """The noise on a compiled circuit.
 

@@ -109,6 +109,7 @@ class Plan:
         cells: every cell; those that others refer to stand first.
         controls: accuracy of logistic regression on the test images, by the model's name.
         class_names: what each label stands for, by the model's name.
+        left_out: what the recipe's axes combine and is not studied, a line each, with the reason.
     """
 
     study: StudyRecipe
@@ -116,6 +117,7 @@ class Plan:
     cells: list[Cell]
     controls: dict[str, float] = field(default_factory=dict)
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 def make_plan(study: StudyRecipe, *, source: str, data_dir: Path | None) -> Plan:
@@ -129,6 +131,7 @@ def make_plan(study: StudyRecipe, *, source: str, data_dir: Path | None) -> Plan
     Raises:
         RecipeError, RunError, DataError, SetupError: something cannot be done; the message says what.
     """
+    left_out = _left_out(study, source)
     conditions = list(_conditions(study, source))
     datasets = Datasets(data_dir)
     models = list(trained_models(study, datasets, source))
@@ -152,6 +155,7 @@ def make_plan(study: StudyRecipe, *, source: str, data_dir: Path | None) -> Plan
         [*references, *cells],
         controls={name: datasets.control(recipe, study.samples) for name, recipe in by_name.items()},
         class_names={name: datasets.of(recipe).class_names for name, recipe in by_name.items()},
+        left_out=left_out,
     )
 
 
@@ -168,8 +172,42 @@ def _conditions(study: StudyRecipe, source: str) -> Iterator[Condition]:
             scaled = _scaled(recipe, scale, f"{source}: noise: {entry.called}")
             for shots in study.shots:
                 for mitigation in study.mitigation if recipe is not None else (None,):
+                    if _is_idle(mitigation, scaled):
+                        continue
                     for seed in study.evaluation_seeds if shots is not None else (None,):
                         yield _condition(study, source, entry.called, scaled, scale, shots, mitigation, seed)
+
+
+def _is_idle(mitigation: StudyMitigation | None, noise: NoiseRecipe | None) -> bool:
+    """Whether readout errors would be undone where there are none."""
+    undone = mitigation is not None and mitigation.options.get("readout", "none") != "none"
+    return undone and noise is not None and not noise.misreads
+
+
+def _left_out(study: StudyRecipe, source: str) -> tuple[str, ...]:
+    """A line for each mitigation of the readout about the noise whose readout does not err.
+
+    Raises:
+        RecipeError: that is all of the noise.
+    """
+    scaled = [
+        (entry.called + ("" if scale == 1 else f" × {scale:g}"), _scaled(recipe, scale, where))
+        for entry in study.noise
+        for where in [f"{source}: noise: {entry.called}"]
+        if (recipe := noise_of(entry, where)) is not None
+        for scale in entry.scales
+    ]
+    lines = []
+    for mitigation in filter(None, study.mitigation):
+        idle = [name for name, noise in scaled if _is_idle(mitigation, noise)]
+        if idle and len(idle) == len(scaled):
+            raise RecipeError(
+                f"{source}: mitigation: {mitigation.name} undoes readout errors, and no noise here has any "
+                f"({', '.join(idle)}); leave it out, or add noise with readout errors, such as readout"
+            )
+        if idle:
+            lines.append(f"mitigation {mitigation.name} under {', '.join(idle)}: no readout errs there")
+    return tuple(lines)
 
 
 def _condition(

@@ -153,6 +153,9 @@ def _compute(
     from qdeq_qiskit.studies.cluster import available_cpus, cluster
     from qdeq_qiskit.studies.tasks import Outcome, run_tasks
 
+    if console is not None:
+        for line in plan.left_out:
+            console.print(f"left out: {line}", highlight=False, soft_wrap=True, markup=False)
     tasks = _tasks(plan, directory, data_dir)
     if not tasks:
         return

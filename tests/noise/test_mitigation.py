@@ -55,10 +55,13 @@ def test_inverted_observables_are_the_dense_inverse_on_the_outcome_distribution(
     assert np.allclose(diagonal, np.array([1, -1, -1, 1]) @ np.linalg.inv(confusion), rtol=0, atol=1e-13)
 
 
-def test_an_ideal_readout_leaves_observables_as_they_are():
-    (same,) = inverted_assignment([SparsePauliOp(["XZ", "II"], [0.5, 2.0])], CircuitNoise(2))
-    assert same.equiv(SparsePauliOp(["XZ", "II"], [0.5, 2.0]))
-    assert Pauli("XZ") in same.paulis
+def test_an_ideal_readout_of_all_that_is_observed_leaves_nothing_to_invert():
+    observables = [SparsePauliOp(["XZ", "II"], [0.5, 2.0])]
+    with pytest.raises(ValueError, match="no readout that counts errs; leave readout out"):
+        inverted_assignment(observables, CircuitNoise(2))
+    elsewhere = CircuitNoise(3, assignments={2: np.array([[0.9, 0.1], [0.1, 0.9]])})
+    with pytest.raises(ValueError, match="no readout that counts errs"):
+        inverted_assignment([SparsePauliOp("IXZ")], elsewhere)
 
 
 def test_a_readout_no_better_than_chance_is_refused():

@@ -32,9 +32,10 @@ def test_cells_are_every_combination_and_none_twice(study_file: Path) -> None:
         "mitigation=[null, matrix]",
         "evaluation_seeds=[0, 1, 2]",
     )
-    # Of 3 trained models each: noisy, (1 + 2 scales) × 2 mitigations × (exact + 3 seeds of 32 shots); ideal, which has
-    # nothing to mitigate, exact (the reference) + 3 seeds.
-    assert len(plan.cells) == 3 * (3 * 2 * (1 + 3) + 1 + 3)
+    # Of 3 trained models each: 2 scales of readout errors × 2 mitigations × (exact + 3 seeds of 32 shots); unmitigated,
+    # since no readout errs, depolarising noise and the ideal circuit, exact (once the reference) + 3 seeds.
+    assert len(plan.cells) == 3 * (2 * 2 * (1 + 3) + 1 + 3 + 1 + 3)
+    assert plan.left_out == ("mitigation matrix under depolarizing: no readout errs there",)
     assert len({cell.key for cell in plan.cells}) == len(plan.cells)
     assert len({tuple(cell.labels().values()) for cell in plan.cells}) == len(plan.cells)
     assert [cell.reference is None for cell in plan.cells[:4]] == [True, True, True, False]
@@ -108,7 +109,15 @@ BAD_RECIPES = [
         ("samples: 20", "mitigation: [{name: x, readot: trex}]"),
         ["study.yaml", "mitigation x", "unknown key 'readot'", "did you mean 'readout'?"],
     ),
-    (("samples: 20", "mitigation: [trex]"), ["study.yaml", "mitigation trex", "shots"]),
+    (("samples: 20", "mitigation: [zne]"), ["study.yaml", "mitigation zne", "shots"]),
+    (
+        ("samples: 20", "mitigation: [null, matrix]"),
+        [
+            "study.yaml",
+            "mitigation: matrix undoes readout errors",
+            "no noise here has any (depolarizing, depolarizing × 4)",
+        ],
+    ),
     (("samples: 20", "backend: {methd: aer}"), ["study.yaml", "methd", "did you mean 'method'?"]),
     (("samples: 20", "backend: {shots: 3}"), ["study.yaml", "backend.shots", "leave it out"]),
     (("samples: 20", "depth_target: fake_tornio"), ["study.yaml", "depth_target", "did you mean 'fake_torino'?"]),

@@ -40,6 +40,11 @@ class Source(BaseModel, ABC):
     def processor(self) -> Target | None:
         """The processor that the source is a snapshot of; None if it is no snapshot."""
 
+    @property
+    def misreads(self) -> bool:
+        """Whether there may be readout errors, if it is not scaled to nothing."""
+        return True
+
     @abstractmethod
     def describe(self) -> str:
         """The source in a few words, for tables and reports."""
@@ -76,6 +81,10 @@ class GateSource(Source, ABC):
     @property
     def processor(self) -> None:
         return None
+
+    @property
+    def misreads(self) -> bool:
+        return False
 
     @abstractmethod
     def strength(self, num_qubits: int) -> float | None:

@@ -35,6 +35,10 @@ class Readout(Source):
     def processor(self) -> None:
         return None
 
+    @property
+    def misreads(self) -> bool:
+        return any(self.error)
+
     def build(self, compiled: Compiled, scale: float) -> CircuitNoise:
         up, down = (scaled_probability("error", probability, scale) for probability in self.error)
         matrix = np.array([[1 - up, down], [up, 1 - down]])
