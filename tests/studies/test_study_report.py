@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from scipy.stats import binomtest
 from tiny_studies import planned
 
 from qdeq_qiskit.studies.directory import StudyDirectory
-from qdeq_qiskit.studies.report import figures, with_shares, write_report
-from qdeq_qiskit.studies.report.sweep import by_budget, spread, sweep_of
+from qdeq_qiskit.studies.report import drawing, figures, quantities, with_shares, write_report
+from qdeq_qiskit.studies.report.sweep import accuracy_interval, by_budget, spread, sweep_of
 
 
 def table_of(**axes: list[object]) -> pd.DataFrame:
@@ -49,11 +51,39 @@ def with_ideal(**axes: list[object]) -> pd.DataFrame:
     return pd.concat([ideal(table), table], ignore_index=True)
 
 
-def test_a_sweep_over_strengths_runs_along_the_gate_error_from_none_at_all() -> None:
-    sweep = sweep_of(with_ideal(scale=[1.0, 2.0, 4.0]))
-    assert sweep.label == "two-qubit gate error (%)"
+def test_a_sweep_over_strengths_runs_along_the_scale_from_none_at_all_and_says_what_it_means() -> None:
+    table = with_ideal(scale=[1.0, 2.0, 4.0])
+    sweep = sweep_of(table)
+    assert sweep.label == "noise scale λ (two-qubit error 0.75% × λ)"
     (panel,) = sweep.panels
-    assert sorted(set(panel.rows["x"])) == pytest.approx([0, 0.75, 1.5, 3.0])
+    assert sorted(set(panel.rows["x"])) == [0, 1, 2, 4]
+    table.loc[table["scale"] == 4, "two_qubit_error"] = 0.02
+    assert sweep_of(table).label == "noise scale λ", "the error is no multiple of λ"
+
+
+def test_many_conditions_stand_side_by_side_and_every_one_is_drawn() -> None:
+    axes: dict[str, list[object]] = {"shots": [None, 1024], "mitigation": ["none", "matrix"]}
+    several = with_ideal(noise=["depolarizing"], scale=[0.5, 1.0, 2.0], **axes)
+    table = pd.concat([several, table_of(noise=["damping", "readout"], **axes)], ignore_index=True)
+    sweep = sweep_of(table)
+    titles = ["exact, unmitigated", "exact, matrix", "1,024 shots, unmitigated", "1,024 shots, matrix"]
+    assert [panel.title for panel in sweep.panels] == titles
+    names = {"ideal", "depolarizing × 0.5", "depolarizing × 1", "depolarizing × 2", "damping", "readout"}
+    assert {name for _, name in sweep.ticks} == names
+    for panel in sweep.panels:
+        assert set(panel.rows["x"]) == {place for place, _ in sweep.ticks}, panel.title
+    figure = figures.accuracy(sweep, drawing.Looks.of(table))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == titles
+
+
+def test_no_title_is_wider_than_its_panel() -> None:
+    mitigation = ["none", "trex and zero-noise extrapolation, eight randomizations"]
+    table = with_ideal(scale=[1.0, 2.0, 4.0], shots=[None, 1_048_576], mitigation=list(mitigation))
+    figure = figures.accuracy(sweep_of(table), drawing.Looks.of(table))
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        title = axes._left_title.get_window_extent()  # type: ignore[attr-defined]
+        assert title.x1 <= axes.get_position().x1 * figure.bbox.width + 1, axes.get_title(loc="left")
 
 
 def test_every_other_axis_makes_panels_and_exact_values_stand_at_the_end_of_shots() -> None:
@@ -73,25 +103,72 @@ def test_named_conditions_stand_in_the_order_of_their_errors() -> None:
     assert [name for _, name in mitigated.ticks] == ["no noise", "none", "zne", "trex"]
 
 
-def test_a_band_is_students_interval_over_training_seeds_whatever_was_repeated() -> None:
+def test_a_band_adds_students_interval_over_seeds_to_wilsons_of_the_images_in_squares() -> None:
     rows = table_of(evaluation_seed=[0, 1]).assign(x=1.0)
     rows["accuracy"] += np.where(rows["evaluation_seed"] == 0, 0.03, -0.03)
     (point,) = spread(rows, "accuracy", interval=True).itertuples()
     assert point.seeds == 3
     # Seeds have 0.88, 0.87, 0.86: standard deviation 0.01, and t = 4.3027 for two degrees of freedom.
+    seeds = 4.302653 * 0.01 / np.sqrt(3)
+    wilson = binomtest(87, 100).proportion_ci(0.95, method="wilson")
     assert point.mean == pytest.approx(0.87)
-    assert point.high - point.mean == pytest.approx(4.302653 * 0.01 / np.sqrt(3), rel=1e-6)
+    assert point.high - point.mean == pytest.approx(np.hypot(wilson.high - 0.87, seeds), rel=1e-4)
+    assert point.mean - point.low == pytest.approx(np.hypot(0.87 - wilson.low, seeds), rel=1e-4)
     (widest,) = spread(rows, "accuracy", interval=False).itertuples()
     assert (widest.low, widest.high) == pytest.approx((0.86, 0.88))
-    (single,) = spread(rows[rows["training_seed"] == 0], "accuracy", interval=True).itertuples()
-    assert (single.low, single.high) == (0.8, 1.0), "the test set's own interval"
+
+
+@pytest.mark.parametrize(
+    "numbers", [[0.9], [0.9, 0.9], [0.8, 1.0], [1.0], [1.0, 1.0], [1.0, 1.0, 1.0], [0.9, 0.9, 0.9]]
+)
+def test_seeds_that_agree_or_are_too_few_leave_wilsons_interval_never_none(numbers: list[float]) -> None:
+    low, high = accuracy_interval(np.array(numbers), 20)
+    wilson = binomtest(round(20 * np.mean(numbers)), 20).proportion_ci(0.95, method="wilson")
+    assert (low, high) == pytest.approx((wilson.low, wilson.high), abs=1e-4)
+    assert high - low > 0.1
+
+
+def test_few_seeds_are_drawn_one_by_one() -> None:
+    table = with_ideal(training_seed=[0, 1], noise=["a", "b"])
+    (axes,) = figures.accuracy(sweep_of(table), drawing.Looks.of(table)).axes
+    faint = sorted(
+        np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines if line.get_alpha()])
+    )
+    assert faint == pytest.approx(sorted(table["accuracy"]))
+
+
+def test_what_is_zero_everywhere_is_a_sentence_and_no_picture() -> None:
+    table = with_ideal(scale=[1.0, 2.0, 4.0]).assign(
+        displacement=0.1, branch_share=0.0, changed_prediction=0.2, residual=1e-6, unconverged=0.0, iterations=4.0,
+        spectral_radius=0.2, half_width=np.nan, confidence=np.nan, shots_each=np.nan,
+    )  # fmt: skip
+    sweep, looks = sweep_of(table), drawing.Looks.of(table)
+    assert [name for name, _ in quantities.quantity_figures(sweep)] == ["displacement", "solver"]
+    moved, solved = quantities.displacement(sweep, looks), quantities.solver(sweep, looks)
+    titles = [axes.get_title(loc="left") for figure in (moved, solved) for axes in figure.axes if axes.axison]
+    assert titles == ["displacement", "other answers", "residual", "work", "contraction"]
+    assert quantities.never(sweep) == {
+        "displacement": "No image changes its branch.",
+        "solver": "Every equilibrium is found.",
+    }
+
+
+def test_models_of_the_same_figures_do_not_cover_each_other() -> None:
+    table = with_ideal(model=["implicit", "implicit 2"], scale=[1.0, 2.0, 4.0])
+    looks = drawing.Looks.of(table)
+    assert looks.marker["implicit"] != looks.marker["implicit 2"]
+    (axes,) = figures.accuracy(sweep_of(table), looks).axes
+    first, second = (
+        np.asarray(line.get_xdata(), dtype=float) for line in axes.lines if line.get_label() in looks.marker
+    )
+    assert np.all((second - first > 0.01) & (second - first < 0.2))
 
 
 def test_the_control_is_a_line_in_every_picture_of_accuracy() -> None:
     table = with_ideal(model=["implicit", "direct 1", "direct 2"], scale=[1.0, 2.0], shots=[None, 64])
     table["sequential_two_qubit_depth"] = table["model"].map({"implicit": 90, "direct 1": 20, "direct 2": 40})
     table["total_shots"] = table["shots"].fillna(0) * 100
-    sweep, looks = sweep_of(table), figures.Looks.of(table)
+    sweep, looks = sweep_of(table), drawing.Looks.of(table)
     spent = by_budget(sweep)
     assert spent is not None
     drawn = [figures.accuracy(sweep, looks), figures.cost(sweep, looks), figures.budget(spent, looks)]
@@ -103,10 +180,10 @@ def test_the_control_is_a_line_in_every_picture_of_accuracy() -> None:
     assert labels == ["implicit", "direct 1", "direct 2", "logistic regression, no noise"]
 
 
-def test_models_of_one_mode_differ_in_shade_and_modes_in_hue() -> None:
-    looks = figures.Looks.of(table_of(model=["implicit", "direct 1", "direct 5", "coherent 3"]))
+def test_models_of_one_mode_differ_in_shade_and_marker_and_modes_in_hue() -> None:
+    looks = drawing.Looks.of(table_of(model=["implicit", "direct 1", "direct 5", "coherent 3"]))
     assert len({to_hex(colour) for colour in looks.colour.values()}) == 4
-    assert looks.marker["direct 1"] == looks.marker["direct 5"] != looks.marker["implicit"]
+    assert len(set(looks.marker.values())) == 4
 
 
 def test_shares_are_of_the_images_that_were_compared() -> None:
@@ -128,7 +205,16 @@ def test_a_report_stands_alone_and_says_what_was_fixed_and_what_to_mind(finished
     assert {"accuracy", "displacement", "solver", "certainty", "classes", "cost"} == names
     assert page.count('src="data:image/png;base64,') == len(names)
     assert names == {path.stem for path in (finished / "figures").glob("*.svg")}
-    for words in ("20 test images", "qdeq_qiskit", "as in the ansatz", "trained without noise", "control"):
+    for words in (
+        "20 test images",
+        "qdeq_qiskit",
+        "as in the ansatz",
+        "trained without noise",
+        "control",
+        "The table",
+        "Wilson",
+        "training seeds (",
+    ):
         assert words in page
     assert "missing from this report" not in page
 

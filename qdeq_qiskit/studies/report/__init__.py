@@ -15,8 +15,10 @@ from qdeq_qiskit import recipes
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.studies.directory import StudyDirectory
 from qdeq_qiskit.studies.plan import IDEAL, UNMITIGATED, Plan
-from qdeq_qiskit.studies.report.figures import Looks, figures_of
-from qdeq_qiskit.studies.report.notes import caveats, held_fixed
+from qdeq_qiskit.studies.report.drawing import Looks
+from qdeq_qiskit.studies.report.figures import figures_of
+from qdeq_qiskit.studies.report.notes import caveats, held_fixed, intervals, scope
+from qdeq_qiskit.studies.report.quantities import never
 from qdeq_qiskit.studies.report.sweep import CONDITION, Sweep, sweep_of
 
 TEMPLATE = "report.html.j2"
@@ -66,6 +68,10 @@ def write_report(plan: Plan, directory: StudyDirectory, table: pd.DataFrame, mis
         missing=missing,
         fixed=held_fixed(plan, table),
         caveats=caveats(plan, table),
+        one_control=float(table["control_accuracy"].iloc[0]) if table["control_accuracy"].nunique() == 1 else None,
+        scope=scope(plan, table),
+        intervals=intervals(table),
+        never=never(sweep),
         panels_left_out=sweep.left_out,
         seconds=float(table["total_seconds"].sum()),
     )
@@ -100,21 +106,31 @@ class _Line:
     condition: str
     seeds: int
     accuracy: str
-    control: str
+    control: float
     figures: dict[str, str]
 
 
 _FIGURES = {
-    "displacement": ("displacement", "{:.2g}"),
+    "displacement": ("displace\u00adment", "{:.2g}"),
     "branch_changes": ("branch changes", "{:.1f}"),
     "residual": ("residual", "{:.0e}"),
-    "converged": ("converged", "{:.1%}"),
-    "iterations": ("iterations", "{:.1f}"),
+    "converged": ("con\u00adverged", "{:.1%}"),
+    "iterations": ("iter\u00adations", "{:.1f}"),
     "spectral_radius": ("radius", "{:.2f}"),
-    "half_width": ("95 % half-width", "{:.2g}"),
-    "sequential_two_qubit_depth": ("evaluations × depth", "{:.0f}"),
+    "half_width": ("95% half-width", "{:.2g}"),
+    "sequential_two_qubit_depth": ("evalua\u00adtions × depth", "{:.0f}"),
     "total_shots": ("shots", "{:,.0f}"),
 }
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _number(form: str, value: float) -> str:
+    """A number as text is written: powers of ten raised, minus signs that are ones."""
+    if pd.isna(value):
+        return "–"
+    digits, e, exponent = form.format(value).partition("e")
+    raised = f"·10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if e and value else ""
+    return digits.replace("-", "−") + raised
 
 
 def _summary(table: pd.DataFrame) -> list[_Line]:
@@ -134,11 +150,8 @@ def _summary(table: pd.DataFrame) -> list[_Line]:
                 condition=_condition(labels),
                 seeds=len(by_seed),
                 accuracy=f"{by_seed.mean():.1%}{spread}",
-                control=f"{rows['control_accuracy'].iloc[0]:.1%}",
-                figures={
-                    title: "–" if pd.isna(means[name]) else form.format(means[name])
-                    for name, (title, form) in _FIGURES.items()
-                },
+                control=float(rows["control_accuracy"].iloc[0]),
+                figures={title: _number(form, means[name]) for name, (title, form) in _FIGURES.items()},
             )
         )
     used = [title for title, _ in _FIGURES.values() if any(line.figures[title] not in ("–", "0") for line in lines)]
