@@ -15,7 +15,8 @@ from typing import final
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, ControlledGate, Instruction, ParameterVector
-from qiskit.circuit.library import PhaseGate
+from qiskit.circuit.controlflow import CONTROL_FLOW_OP_NAMES
+from qiskit.circuit.library import PhaseGate, get_standard_gate_name_mapping
 from qiskit.providers import BackendV2
 from qiskit.quantum_info import Pauli, SparsePauliOp
 from qiskit.transpiler import Target, TranspilerError, generate_preset_pass_manager
@@ -26,6 +27,7 @@ from qdeq_qiskit.backends.native_programs import affine_angles, native_programs,
 from qdeq_qiskit.backends.placement import Placement, log_error, place, restricted, schedule
 from qdeq_qiskit.backends.program import AngleMap, GateProgram, affine_function, in_basis, instructions_of, program_of
 from qdeq_qiskit.circuits import QNNCircuit
+from qdeq_qiskit.recipes import nearest
 
 
 @final
@@ -199,6 +201,15 @@ def _check_arguments(
         )
     if not (target is None or isinstance(target, Target | BackendV2)):
         raise TypeError(f"compile_circuit: target must be a Target or a BackendV2, not {type(target).__name__}")
+    known = {*get_standard_gate_name_mapping(), *CONTROL_FLOW_OP_NAMES, "barrier"}
+    for name in basis_gates or ():
+        if name not in known:
+            close = nearest(name, sorted(known))
+            raise ValueError(
+                f"compile_circuit: basis_gates: there is no gate {name!r}; "
+                + (f"did you mean {close!r}? " if close else "")
+                + "(names are Qiskit's, such as rz, sx, x, cz, cx, ecr, rzz)"
+            )
     if idle and target is None:
         raise ValueError("compile_circuit: idle=True needs a target, whose durations say how long a wire waits")
     if optimization_level not in range(4):
