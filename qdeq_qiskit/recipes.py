@@ -392,8 +392,26 @@ def _sentence(error: ValidationError, tree: _Tree, adapter: TypeAdapter[Any], bl
     from_command = origin.startswith("--set")
     where = ".".join(keys if from_command else keys[taken:])
     prefix = f"{origin}: {where}" if where else origin
-    others = f" ({len(errors) - 1} further error{'s' * (len(errors) > 2)})" if len(errors) > 1 else ""
+    further = _mistakes(errors, schema) - 1
+    others = f" ({further} further error{'s' * (further > 1)})" if further > 0 else ""
     return f"{prefix}: {_remedy(first, keys, parent, node)}{others}"
+
+
+def _mistakes(errors: Sequence[Any], schema: Mapping[str, Any]) -> int:
+    """How many mistakes lie behind the errors: what fails in each branch of a union is one, a list that is short of
+    entries only because they are wrong is none, and a key that is missing because it is misspelt is none.
+    """
+    within = {tuple(error["loc"][:length]) for error in errors for length in range(len(error["loc"]))}
+    real = [error for error in errors if not (error["type"] == "too_short" and tuple(error["loc"]) in within)]
+    places = {tuple(_walk(schema, error["loc"])[0]): error["type"] for error in real}
+    misspelt = [place for place, kind in places.items() if kind == "extra_forbidden"]
+    missing = {place for place, kind in places.items() if kind == "missing"}
+    meant = {
+        place
+        for place in missing
+        if any(place[:-1] == other[:-1] and nearest(other[-1], [place[-1]]) for other in misspelt)
+    }
+    return len(places) - len(meant)
 
 
 def _remedy(error: Any, keys: list[str], parent: Mapping[str, Any], node: Mapping[str, Any]) -> str:
@@ -426,6 +444,13 @@ def _remedy(error: Any, keys: list[str], parent: Mapping[str, Any], node: Mappin
         return f"{_shown(value)} is not valid; expected a list{example}"
     if kind == "string_pattern_mismatch" and fields.get(keys[-1], {}).get("description"):
         return f"{_shown(value)} is not valid; it says: {fields[keys[-1]]['description']}"
+    if kind in ("too_short", "string_too_short"):
+        least, what = context["min_length"], "entr" if kind == "too_short" else "character"
+        ending = ("y" if least == 1 else "ies") if kind == "too_short" else "s" * (least > 1)
+        return f"{_shown(value)} is not valid; expected at least {least} {what}{ending}"
+    if kind in ("too_long", "string_too_long"):
+        what = "entries" if kind == "too_long" else "characters"
+        return f"{_shown(value)} is not valid; expected at most {context['max_length']} {what}"
     if kind == "value_error":
         message = _message(context.get("error", error["msg"]))
         return message if isinstance(value, dict) else f"{_shown(value)} is not valid: {message}"
@@ -491,6 +516,7 @@ def _branch(node: Mapping[str, Any], tag: str, definitions: Mapping[str, Any]) -
     if reference is not None:
         return _resolved({"$ref": reference}, definitions)
     types = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "none": "null"}
+    tag = "object" if tag.startswith("dict[") else tag
     for option in node.get("oneOf", node.get("anyOf", ())):
         member = _resolved(option, definitions)
         names = {member.get("title"), member.get("properties", {}).get("kind", {}).get("const"), member.get("const")}

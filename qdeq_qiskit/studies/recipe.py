@@ -65,6 +65,9 @@ class StudyNoise(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _by_name_alone(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "sources" in data and "recipe" not in data:
+            name = data.get("name", "...")
+            raise ValueError(f"sources are those of a recipe; expected {{name: {name}, recipe: {{sources: [...]}}}}")
         return {"recipe": data} if data is None or isinstance(data, str) else data
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from functools import reduce
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from qiskit.quantum_info import Operator, Pauli, SparsePauliOp, random_density_matrix
+from qiskit.quantum_info import Operator, SparsePauliOp, random_density_matrix
 
 from qdeq_qiskit.noise import CircuitNoise, MitigationRecipe, inverted_assignment
 

@@ -143,6 +143,37 @@ BAD_RECIPES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("noise=[{recipe: depolarizing, scales: [-1, 1]}]", "-1 is not valid; expected greater than or equal to 0"),
+        ("noise=[{recipe: depolarizing, scales: []}]", "[] is not valid; expected at least 1 entry"),
+        ("noise=[{name: tiny, sources: []}]", "expected {name: tiny, recipe: {sources: [...]}}"),
+        (
+            "noise=[{recipe: {sources: []}}]",
+            "noise in full needs a name; expected {name: ..., recipe: {sources: [...]}}",
+        ),
+        ("shots=[0]", "0 is not valid; expected greater than or equal to 1"),
+        ("mitigation=[zen]", "there are none, matrix, trex, zne, twirling, dd"),
+        ("models=[a]", "'a' is not valid; expected a mapping, such as {name: a}"),
+        ("models=[{nam: a}]", "did you mean 'name'? (the keys here are name, training, set, seeds, runs)"),
+        ("models=[{name: a, runs: r, set: [a=b]}]", "leave out training, set and seeds"),
+        ("training=3", "3 is not valid; expected a valid string"),
+    ],
+)
+def test_a_single_mistake_is_not_said_to_be_several(override: str, said: str, study_file: Path) -> None:
+    with pytest.raises(recipes.RecipeError) as caught:
+        StudyRecipe.load(study_file, [override])
+    assert str(caught.value).endswith(said)
+
+
+def test_what_is_wrong_elsewhere_is_counted(study_file: Path) -> None:
+    with pytest.raises(recipes.RecipeError, match=r"\(1 further error\)$"):
+        StudyRecipe.load(study_file, ["models=[a, b]"])
+    with pytest.raises(recipes.RecipeError, match=r"\(3 further errors\)$"):
+        StudyRecipe.load(study_file, ["models=[a, b]", "shots=[0]", "samples=0"])
+
+
 @pytest.mark.parametrize(("change", "parts"), BAD_RECIPES)
 def test_whatever_is_wrong_is_one_line_before_any_work(
     change: tuple[str, str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
