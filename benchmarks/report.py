@@ -27,7 +27,7 @@ def table(rows: Sequence[Row]) -> Table:
     made.add_column("times better than", justify="right")
     made.add_column("verdict")
     for row in rows:
-        peer = "" if row.ratio is None else f"{_number(row.ratio, '×')}× {row.peer_name}"
+        peer = row.peer_name if row.ratio is None else f"{_number(row.ratio, '×')}× {row.peer_name}"
         colour = _COLOURS[row.verdict]
         verdict = f"[{colour}]{row.verdict}[/]" if colour else row.verdict
         made.add_row(row.name, row.what, _figure(row), _target(row), peer, verdict)
@@ -56,7 +56,7 @@ def write_into_readme(rows: Sequence[Row], readme: Path) -> None:
     _, after = rest.split(_END)
     lines = ["| what | measured | target | times better than |", "|---|---|---|---|"]
     for row in rows:
-        peer = "" if row.ratio is None else f"**{_number(row.ratio, '×')}×** {row.peer_name}"
+        peer = row.peer_name if row.ratio is None else f"**{_number(row.ratio, '×')}×** {row.peer_name}"
         lines.append(f"| {row.what} | {_figure(row)} | {_target(row)} | {peer} |")
     machine = describe_machine()
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("qiskit", "qiskit-aer", "torch"))

@@ -21,7 +21,7 @@ class Row:
         better: whether the figure should be at most or at least the target.
         peer: the figure of the other software that the ratio compares with, if any.
         peer_name: which software, and whether it was measured in this run.
-        ratio: how many times better than the peer; where a row *is* a ratio, leave peer out.
+        ratio: how many times better than the peer; a row that *is* a ratio has the peer's name alone.
         note: how it was measured.
         details: everything else for the JSON file.
     """
