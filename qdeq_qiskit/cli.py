@@ -37,6 +37,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, e.g. optimisation.epochs=20."),
 ]
+StudyOverrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the study, e.g. samples=40 or 'seeds=[0, 1]'."),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Folder with the data set's files [default: $QDEQ_DATA_DIR]."),
@@ -151,6 +155,7 @@ def evaluate(
     data_dir: DataDir = None,
 ) -> None:
     """Test a trained model, on its own backend and on another one or under noise."""
+    _refuse_study(run, "evaluate")
     from qdeq_qiskit.training.evaluate_run import evaluate_run
 
     console = _console()
@@ -174,7 +179,7 @@ def study(
     recipe: Annotated[
         str | None, typer.Argument(metavar="STUDY", help="A study recipe, name or path; none to list those shipped.")
     ] = None,
-    overrides: Overrides = None,
+    overrides: StudyOverrides = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="New study directory [default: runs/STUDY-NUMBER].")
     ] = None,
@@ -220,6 +225,7 @@ def study(
 @_answers_errors
 def report(run: Run, data_dir: DataDir = None) -> None:
     """Write a run's report.html anew."""
+    _refuse_study(run, "report")
     from qdeq_qiskit.training.fit import rewrite_report
 
     _console().print(f"report: [bold]{rewrite_report(run, data_dir=data_dir)}[/]", soft_wrap=True, highlight=False)
@@ -250,6 +256,15 @@ def info() -> None:
     for name, text in describe_environment():
         table.add_row(name, text)
     _console().print(table)
+
+
+def _refuse_study(path: Path, command: str) -> None:
+    """Say where a study's runs are, to whom gives the study for a run."""
+    if (path / "study.yaml").is_file() and not (path / "recipe.yaml").is_file():
+        raise RecipeError(
+            f"{path}: is a study, not a run; its report is {path / 'report.html'}, and `qdeq {command}` takes one of "
+            f"the runs in {path / 'runs'}"
+        )
 
 
 def _listing(kinds: Iterable[str]) -> Table:

@@ -121,6 +121,8 @@ def find(kind: str, name_or_path: str | Path, *, base: Path | None = None) -> Pa
         raise RecipeError(f"{text}: this {_singular(kind)} recipe {reason}; {_listing(path.stem, shipped)}")
     if text in shipped:
         return shipped[text]
+    others = [_singular(other) for other in KINDS if other != kind and text in {file.stem for file in _files(other)}]
+    hint += f"a {others[0]} recipe has that name; " if others else ""
     raise RecipeError(f"there is no {_singular(kind)} recipe named {text!r}; {hint}{_listing(text, shipped)}")
 
 
@@ -157,7 +159,7 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     name, separator, value = text.partition("=")
     key = tuple(part.strip() for part in name.split("."))
     if not separator or not all(key):
-        raise RecipeError(f"--set {text}: expected key=value, for example --set optimisation.epochs=20")
+        raise RecipeError(f"--set {text}: expected key=value, for example --set seed=3")
     try:
         return key, yaml.load(value, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -139,6 +139,18 @@ def test_noise_stands_beside_the_exact_backend_with_roots_followed_and_intervals
     assert noisy["median_half_width"] > 0
 
 
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_a_study_given_for_a_run_is_said_to_be_one(command: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("models: []")
+    line = error_line(qdeq(command, tmp_path))
+    assert f"{tmp_path}: is a study, not a run" in line
+    assert f"takes one of the runs in {tmp_path / 'runs'}" in line
+
+
+def test_a_studys_help_shows_an_override_that_a_study_takes() -> None:
+    assert "samples=40" in qdeq("study", "--help").stdout
+
+
 def test_shots_alone_are_of_the_ideal_circuit(run: Path) -> None:
     result = qdeq("evaluate", run, "--shots", 256, "--samples", 5)
     assert result.exit_code == 0, result.output
@@ -255,6 +267,8 @@ def test_a_users_mistake_is_one_line_and_leaves_nothing_behind(
 
 
 def test_an_unknown_backend_is_answered_with_the_shipped_ones(run: Path) -> None:
+    for option, name, kind in (("--noise", "noisy", "backend"), ("--backend", "depolarizing", "noise")):
+        assert f"named '{name}'; a {kind} recipe has that name" in error_line(qdeq("evaluate", run, option, name))
     assert "there is no backend recipe named 'shotz'" in error_line(qdeq("evaluate", run, "--backend", "shotz"))
 
 

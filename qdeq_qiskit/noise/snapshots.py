@@ -166,7 +166,9 @@ def fake_backends() -> dict[str, type[Any]]:
 
 @cache
 def _fake(name: str) -> Snapshot:
-    return Snapshot.of_backend(fake_backends()[name]())
+    snapshot = Snapshot.of_backend(fake_backends()[name]())
+    snapshot.target.description = name  # by which errors of the compilation call it
+    return snapshot
 
 
 def _relaxation_times(values: QubitProperties) -> tuple[float, float]:

@@ -34,7 +34,8 @@ def check_touched(circuit: QuantumCircuit, noise: CircuitNoise, *, allow_untouch
     if missed and not allow_untouched:
         raise ValueError(
             f"the noise leaves two-qubit gates without an error: {_listed(missed)}; {sets}, and touches "
-            f"{_listed(touched)}; if that is meant, set allow_untouched to true"
+            f"{_listed(touched)}; if that is meant, set allow_untouched: true, a key of the backend, beside "
+            "its noise"
         )
 
 

@@ -31,6 +31,7 @@ from qdeq_qiskit.training.images import Images
 from qdeq_qiskit.training.run_directory import RunDirectory
 
 SAMPLES_RUN_ONE_BY_ONE = 48
+_SURE = 0.95
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Comparison:
     def figures(self) -> dict[str, Any]:
         """All figures, and how far the other backend's equilibria are from the training's; see `displacement`."""
         first, *others = self.outcomes.values()
-        figures: dict[str, Any] = {name: outcome.metrics() for name, outcome in self.outcomes.items()}
+        figures: dict[str, Any] = {name: _metrics(outcome) for name, outcome in self.outcomes.items()}
         for other in others:
             moved = displacement(first, other, tolerance=self.tolerance, followed=self.followed)
             figures["compared"] = {
@@ -71,10 +72,10 @@ class Comparison:
         table.add_column("", style="dim")
         for name in self.outcomes:
             table.add_column(name, justify="right")
-        metrics = [outcome.metrics() for outcome in self.outcomes.values()]
+        metrics = [_metrics(outcome) for outcome in self.outcomes.values()]
         for name, form in _ROWS.items():
             values = [entry[name] for entry in metrics]
-            if name not in _IF_ANY or any(values):
+            if name not in _IF_ANY or any(v or (v == 0 and name == "unsure_fraction") for v in values):
                 table.add_row(_title(name), *("–" if v is None else form.format(v) for v in values))
             if name == "accuracy":
                 intervals = [entry["accuracy_interval"] for entry in metrics]
@@ -131,6 +132,8 @@ def evaluate_run(
         samples = SAMPLES_RUN_ONE_BY_ONE
     recipe = directory.recipe()
     test = load_splits(recipe.data, data_dir=data_dir or directory.data_dir()).test
+    if samples is not None and samples > len(test) and console is not None:
+        console.print(f"--samples {samples}: there are {len(test)} test images; all of them are used", highlight=False)
     images = test if samples is None else test.sample(samples, seed=recipe.data.split_seed)
     outcomes = {}
     for classifier in classifiers:
@@ -240,14 +243,21 @@ def _expected(
     return tolerance, Followed(*follow(exact, images, outcomes[0].state))
 
 
+def _metrics(outcome: Evaluation) -> dict[str, Any]:
+    """An evaluation's figures, and the share of samples whose class is not known with 95% confidence."""
+    sure = outcome.confidence >= _SURE  # not where there is no estimate
+    return {**outcome.metrics(), "unsure_fraction": float((~sure).mean()) if len(sure) else None}
+
+
 def _title(name: str) -> str:
     return _TITLES.get(name, name.replace("_", " "))
 
 
-_IF_ANY = ("circuits", "shots", "median_half_width", "median_confidence")
+_IF_ANY = ("circuits", "shots", "median_half_width", "unsure_fraction")
 _TITLES = {
     "median_half_width": "95% half-width of w*, median",
-    "median_confidence": "confidence in the class, median",
+    "unsure_fraction": "class known with less than 95%",
+    "circuits": "circuits a machine would run, Jacobians included",
     "spectral_radius_median": "spectral radius, median",
 }
 _ROWS = {
@@ -258,7 +268,7 @@ _ROWS = {
     "median_residual": "{:.1e}",
     "spectral_radius_median": "{:.2f}",
     "median_half_width": "{:.1e}",
-    "median_confidence": "{:.1%}",
+    "unsure_fraction": "{:.1%} of images",
     "mean_iterations": "{:.1f}",
     "mean_evaluations": "{:.1f}",
     "circuits": "{:,}",

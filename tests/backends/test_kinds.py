@@ -183,7 +183,7 @@ def test_a_recipe_file_with_a_wrong_name_is_one_sentence_with_the_nearest_name(t
 
 
 def test_too_few_qubits_are_named_with_processors_that_have_enough() -> None:
-    with pytest.raises(ValueError, match="needs 6 qubits, the processor has only 5; fake_nairobi"):
+    with pytest.raises(ValueError, match="needs 6 qubits, the processor fake_manila has only 5; fake_nairobi"):
         backend_of(kind="snapshot", name="fake_manila").layer(model(6))
 
 

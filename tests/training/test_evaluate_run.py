@@ -70,6 +70,28 @@ def test_where_roots_cannot_be_told_apart_all_samples_are_compared_by_distance_a
     assert compared["median_displacement"] == pytest.approx((0.0049 + 0.0051) / 2)
 
 
+def test_the_share_of_images_whose_class_is_not_sure_is_shown_also_where_it_is_none() -> None:
+    def shown(confidence: list[float]) -> str:
+        console = Console(width=120, record=True, file=io.StringIO())
+        console.print(comparison(replace(SECOND, confidence=np.array(confidence))).table())
+        text = console.export_text()
+        assert "circuits a machine would run, Jacobians included" in text
+        (line,) = (line for line in text.splitlines() if "class known with less than 95%" in line)
+        return line.split("│")[-2].strip()
+
+    assert shown([1.0, 0.95, 0.949, 0.6, np.nan, 0.99]) == "50.0% of images"
+    assert shown([1.0] * 6) == "0.0% of images"
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(comparison().table())
+    assert "less than 95%" not in console.export_text()
+
+
+def test_more_samples_than_there_are_is_said(run: RunDirectory) -> None:
+    written = io.StringIO()
+    evaluate_run(run.path, samples=1000, console=Console(file=written, width=90))
+    assert "--samples 1000: there are 40 test images; all of them are used" in written.getvalue()
+
+
 def test_any_number_of_samples_can_be_tested_and_it_is_said_where_the_figures_went(run: RunDirectory) -> None:
     for samples in (1, 2, 38, 39, 40):
         written = io.StringIO()
