@@ -100,7 +100,9 @@ def single_seeds(axes: Axes, points: pd.DataFrame, colour: str, marker: str) -> 
 
 
 def _dodge(sweep: Sweep, panel: Panel, count: int) -> float:
-    """How far models are apart on an axis of numbers: decades if it is logarithmic."""
+    """How far models are apart on an axis of numbers: decades if it is logarithmic; nothing where each has its own."""
+    if sweep.column == "budget":
+        return 0.0
     low, high = float(panel.rows["x"].min()), float(panel.rows["x"].max())
     span = np.log10(high / low) if sweep.logarithmic else high - low
     return float(span) * min(DODGE, 0.025 / count)

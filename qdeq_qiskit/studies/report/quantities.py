@@ -132,12 +132,12 @@ def _rows(sweep: Sweep, looks: Looks, drawn: Sequence[_Row]) -> Figure:
         title(axes, row.title + (f"; {panel.title}" if panel.title else ""), size=9.5)
         axes.set_ylabel(row.label)
         most = 1.12 * float(values.max())
-        if row.logarithmic and (values > 0).any():
+        if row.logarithmic and most > 2 * float(values[values > 0].min()):
             axes.set_yscale("log")
         elif row.percent:
             shares(axes, most=max(most, 0.02))
-        elif row.from_zero:
-            axes.set_ylim(0, max(most, 0.1))
+        else:
+            axes.set_ylim(0, max(most, 0.1) if row.from_zero else most or None)
     legend(figure, grid)
     return figure
 
