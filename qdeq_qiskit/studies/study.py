@@ -167,8 +167,8 @@ def _compute(
     if console is not None:
         done = " left" if sum(left.values()) < sum(totals.values()) else ""
         console.print(
-            f"{left[TRAININGS]:,} trainings and {left[CELLS]:,} cells{done}, on {where}; results go to "
-            f"{directory.path}",
+            f"{left[TRAININGS]:,} training{'s' * (left[TRAININGS] != 1)} and {left[CELLS]:,} "
+            f"cell{'s' * (left[CELLS] != 1)}{done}, on {where}; results go to {directory.path}",
             highlight=False,
             soft_wrap=True,
         )
