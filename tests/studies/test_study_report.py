@@ -76,6 +76,13 @@ def test_many_conditions_stand_side_by_side_and_every_one_is_drawn() -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes] == titles
 
 
+def test_kinds_of_noise_make_curves_only_where_each_has_scales_for_one() -> None:
+    curve = with_ideal(scale=[0.5, 1.0, 2.0])
+    assert sweep_of(pd.concat([curve, table_of(noise=["damping"])])).named
+    curves = sweep_of(pd.concat([curve, table_of(noise=["damping"], scale=[1.0, 2.0, 3.0])]))
+    assert (curves.named, [panel.title for panel in curves.panels]) == (False, ["depolarizing", "damping"])
+
+
 def test_no_title_is_wider_than_its_panel() -> None:
     mitigation = ["none", "trex and zero-noise extrapolation, eight randomizations"]
     table = with_ideal(scale=[1.0, 2.0, 4.0], shots=[None, 1_048_576], mitigation=list(mitigation))
