@@ -175,6 +175,8 @@ def test_a_two_qubit_gate_without_an_error_is_refused_unless_that_is_meant() -> 
     noise = NoiseRecipe(sources=[{"kind": "depolarizing", "one_qubit": 0.01}]).build(compiled(circuit))
     with pytest.raises(ValueError, match=r"two-qubit gates without an error: cz.*one-qubit gates but rz.*touches sx"):
         check_touched(circuit, noise, allow_untouched=False)
+    with pytest.raises(ValueError, match=r"allow_untouched: true, a key of the backend"):
+        check_touched(circuit, noise, allow_untouched=False)
     check_touched(circuit, noise, allow_untouched=True)
 
 
