@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,10 @@ def test_what_failed_is_in_the_report(study: StudyDirectory) -> None:
     page = study.report.read_text()
     assert "a cell&#39;s title: why &lt;it&gt; failed" in page
     assert "1 of 15 cells is missing" in page
+
+
+def test_what_was_not_studied_is_in_the_report(study: StudyDirectory) -> None:
+    table = pd.read_parquet(study.table.with_suffix(".parquet"))
+    plan = replace(planned(study.path), left_out=("mitigation matrix under depolarizing: no readout errs there",))
+    write_report(plan, study, table, [])
+    assert "Left out: mitigation matrix under depolarizing: no readout errs there." in study.report.read_text()

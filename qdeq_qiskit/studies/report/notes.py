@@ -80,7 +80,7 @@ def caveats(plan: Plan, table: pd.DataFrame) -> list[str]:
         )
     if (table["noise"] != IDEAL).any() and not plan.study.backend.get("encoder_noise", True):
         notes.append("The encoder is ideal, which no machine's is: real figures would be worse.")
-    return notes
+    return [*notes, *(f"Left out: {line}." for line in plan.left_out)]
 
 
 def scope(plan: Plan, table: pd.DataFrame) -> str:
