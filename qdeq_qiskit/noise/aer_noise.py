@@ -11,7 +11,8 @@ from qiskit.quantum_info import Kraus, Pauli, SuperOp
 
 from qdeq_qiskit.aer import require_aer_noise
 from qdeq_qiskit.noise import channels
-from qdeq_qiskit.noise.circuit_noise import CircuitNoise, Location
+from qdeq_qiskit.noise.circuit_noise import CircuitNoise
+from qdeq_qiskit.noise.compiled_gates import Location
 
 if TYPE_CHECKING:
     from qiskit_aer.noise import NoiseModel, QuantumError

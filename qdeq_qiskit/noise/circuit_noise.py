@@ -11,12 +11,12 @@ import numpy as np
 from qiskit.quantum_info import SuperOp
 
 from qdeq_qiskit.noise import channels
+from qdeq_qiskit.noise.compiled_gates import Location, circuit_gates
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit_aer.noise import NoiseModel
 
-Location = tuple[str, tuple[int, ...]]
 IDLE = "delay"
 
 
@@ -70,8 +70,6 @@ class CircuitNoise:
         Args:
             circuit: compiled, as the noise was built for.
         """
-        from qdeq_qiskit.noise.compiled_gates import circuit_gates
-
         return self.noisy_gates & circuit_gates(circuit)
 
     def channel(self, gate: str, qubits: tuple[int, ...], duration: float | None = None) -> SuperOp | None:

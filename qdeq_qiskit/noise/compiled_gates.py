@@ -9,7 +9,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Gate
 from qiskit.transpiler import Target
 
-from qdeq_qiskit.noise.circuit_noise import Location
+Location = tuple[str, tuple[int, ...]]
+"""A gate's name and its qubits, in Qiskit's order."""
 
 # What turns a measurement of X or Y into one of Z, what decouples idle qubits, and what twirls: they come after
 # compilation, so the circuit itself may not have them.

@@ -15,8 +15,8 @@ from qiskit.transpiler import Target
 
 from qdeq_qiskit.aer import require_aer_noise
 from qdeq_qiskit.noise.aer_noise import superop_of
-from qdeq_qiskit.noise.circuit_noise import CircuitNoise, Location
-from qdeq_qiskit.noise.compiled_gates import Compiled, circuit_gates, one_qubit_gates
+from qdeq_qiskit.noise.circuit_noise import CircuitNoise
+from qdeq_qiskit.noise.compiled_gates import Compiled, Location, circuit_gates, one_qubit_gates
 from qdeq_qiskit.recipes import nearest
 
 _log = logging.getLogger(__name__)

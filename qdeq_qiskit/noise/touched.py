@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from qiskit import QuantumCircuit
 
-from qdeq_qiskit.noise.circuit_noise import CircuitNoise, Location
-from qdeq_qiskit.noise.compiled_gates import circuit_gates
+from qdeq_qiskit.noise.circuit_noise import CircuitNoise
+from qdeq_qiskit.noise.compiled_gates import Location, circuit_gates
 
 
 def check_touched(circuit: QuantumCircuit, noise: CircuitNoise, *, allow_untouched: bool) -> None:
