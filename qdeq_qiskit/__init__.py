@@ -7,8 +7,9 @@ costs next to nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qdeq_qiskit.first_use import on_first_use
 
 if TYPE_CHECKING:
     from qdeq_qiskit.circuits import QNNCircuit
@@ -21,12 +22,4 @@ __all__ = ["Equilibrium", "QDEQClassifier", "QNNCircuit", "__version__"]
 
 _HOME = {"Equilibrium": "equilibrium", "QDEQClassifier": "models", "QNNCircuit": "circuits"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

@@ -5,8 +5,9 @@ Names are imported on first use, so that worker processes start quickly.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qdeq_qiskit.first_use import on_first_use
 
 if TYPE_CHECKING:
     from qdeq_qiskit.studies.directory import StudyDirectory
@@ -23,12 +24,4 @@ _HOME = {
 
 __all__ = ["Finished", "StudyDirectory", "StudyRecipe", "resume_study", "run_study"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

@@ -6,8 +6,9 @@ state for each sample, all in real Pauli coordinates. Names are imported on firs
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qdeq_qiskit.first_use import on_first_use
 
 if TYPE_CHECKING:
     from qdeq_qiskit.backends.noisy.aer_machine import AerMachine
@@ -38,12 +39,4 @@ __all__ = [
     "check_outcomes",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = on_first_use(__name__, _HOME)
