@@ -5,35 +5,19 @@ from __future__ import annotations
 from typing import Literal, final
 
 import numpy as np
-from pydantic import Field
 
 from qdeq_qiskit.noise import channels
-from qdeq_qiskit.noise.sources._source import BySize
+from qdeq_qiskit.noise.sources._damping import Damping
 
 
 @final
-class PhaseDamping(BySize):
-    """The coherences of every qubit of the gate are multiplied by √(1 − γ) (Nielsen and Chuang, 8.3.6).
-
-    γ is scaled to 1 − (1 − γ)^λ, so that λ times the damping is the damping during λ times the time.
-    """
+class PhaseDamping(Damping):
+    """The coherences of every qubit of the gate are multiplied by √(1 − γ) (Nielsen and Chuang, 8.3.6)."""
 
     kind: Literal["phase_damping"] = "phase_damping"
-    one_qubit: float | None = Field(
-        default=None, ge=0, le=1, description="γ after gates of one qubit; null: they have no error."
-    )
-    two_qubit: float | None = Field(
-        default=None, ge=0, le=1, description="γ of each qubit after gates of two; null: they have no error."
-    )
 
-    def error(self, name: str, num_qubits: int, scale: float) -> np.ndarray | None:
-        gamma = self.strength(num_qubits)
-        if gamma is None:
-            return None
-        return channels.on_each(channels.phase_damping(1 - (1 - gamma) ** scale), num_qubits)
-
-    def check_scale(self, scale: float) -> None:
-        pass  # 1 − (1 − γ)^λ is a probability for every λ
+    def channel(self, gamma: float) -> np.ndarray:
+        return channels.phase_damping(gamma)
 
     def describe(self) -> str:
         return f"phase damping ({self.strengths()})"
