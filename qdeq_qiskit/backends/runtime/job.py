@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -24,6 +25,7 @@ class JobRequest:
         rows: angles of the circuit's parameters, in their order, (N, G'), in radians, finite.
         physical: the processor's qubit of each wire.
         cost: how many circuits and shots that takes, mitigation included.
+        options: of the estimator, as `EstimatorOptions` takes them, without tags and seeds; plain values, as in JSON.
         seed: of whatever a simulator draws; a processor has no use for it.
         duration: of one execution of the circuit in seconds, measurement included; None if the processor does not say.
     """
@@ -33,6 +35,7 @@ class JobRequest:
     rows: np.ndarray
     physical: tuple[int, ...]
     cost: MitigationCost
+    options: dict[str, Any]
     seed: int
     duration: float | None = None
 
