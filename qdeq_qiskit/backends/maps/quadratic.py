@@ -71,77 +71,80 @@ class QuadraticMap(FixedPointMap):
 
 
 class ReducedQuadraticMap(FixedPointMap):
-    r"""The same map, its quadratic forms reduced once per batch to the n state entries and one constant.
+    r"""The same map, its quadratic forms reduced once per batch to the n state entries.
 
-    With x = R c + x⊥ (c by least squares), u = w + c, ŵ = (u, 1) and P_b = [R | x⊥_b],
-    :math:`q_k = ŵ^T (P^T A_k P) ŵ / ŵ^T (P^T P) ŵ`: an evaluation costs (n+1)², not d², and vᵀv = ‖R u‖² + ‖x⊥‖²
-    loses no digits where R w nearly cancels x. Solvers alone use it; no gradient flows to operators and features
-    through it. The batch is the last axis, where the many small sums run fastest.
+    With x = R c + x⊥ (c by least squares) and u = w + c, numerator and norm of q_k are each a form
+    :math:`u^T G u + 2 g^T u + c`, with G = RᵀA_k R for all samples, g = RᵀA_k x⊥ and c = x⊥ᵀA_k x⊥ (and 1 in place of
+    A_k for the norm): an evaluation costs n², not d², and vᵀv = ‖R u‖² + ‖x⊥‖² loses no digits where R w nearly
+    cancels x. Solvers alone use it; no gradient flows to operators and features through it. The batch is the last
+    axis, where the many small sums run fastest.
 
     Args:
-        forms: Pᵀ A_k P for each sample, and ½ PᵀP as the last one, (n+1, K+1, n+1, B).
-        offset: c, (n, B).
+        gram: 2 G of every output, and of the norm as the last one, stacked, ((K+1) n, n).
+        samples: 2 g in the order of `gram`, then the K+1 constants, then the offset that makes u of w, one column a
+            sample, ((K+1)(n+1) + n, B).
         cost: circuits that a machine would need.
     """
 
-    def __init__(self, forms: Tensor, offset: Tensor, cost: MapCost) -> None:
-        self._forms = forms
-        self._offset = offset
+    def __init__(self, gram: Tensor, samples: Tensor, cost: MapCost) -> None:
+        rows, states = gram.shape
+        self._gram = gram
+        self._samples = samples
+        self._linear, self._constant, self._offset = samples.split((rows, rows // states, states))
         self._cost = cost
 
     @classmethod
     def of(cls, operators: Tensor, x: Tensor, lift: Tensor, cost: MapCost) -> ReducedQuadraticMap:
         """Builds the forms for a batch: about K d² operations a sample."""
-        (batch, features), states, kinds = x.shape, lift.shape[1], len(operators) + 1
-        offset = _pseudo_inverse(lift) @ x.T
+        (features, states), kinds = lift.shape, len(operators) + 1
+        samples = x.new_empty(kinds * (states + 1) + states, len(x))
+        linear, constant, offset = samples.split((kinds * states, kinds, states))
+        torch.matmul(_pseudo_inverse(lift), x.T, out=offset)
         columns = torch.addmm(x.T, lift, offset, alpha=-1)  # x⊥, (d, B)
-        half = torch.eye(features, dtype=x.dtype, device=x.device).mul_(0.5)
-        stack = torch.cat((operators, half.unsqueeze(0)))
-        on_lift = stack @ lift  # (K+1, d, n)
-        forms = x.new_empty(states + 1, kinds, states + 1, batch)
-        forms[:states, :, :states] = (lift.T @ on_lift).transpose(0, 1).unsqueeze(-1)
-        mixed = (on_lift.mT.reshape(-1, features) @ columns).view(kinds, states, batch)
-        forms[:states, :, states] = mixed.transpose(0, 1)
-        forms[states, :, :states] = mixed
-        on_x = (stack.view(-1, features) @ columns).view(kinds, features, batch)
-        constant = torch.mul(on_x, columns, out=on_x).sum(1)
+        stack = torch.cat((operators, torch.eye(features, dtype=x.dtype, device=x.device).unsqueeze(0)))
+        twice = 2 * lift.T
+        on_lift = torch.matmul(twice, stack)  # (K+1, n, d)
+        torch.mm(on_lift.view(-1, features), columns, out=linear)
+        on_x = (stack.view(-1, features) @ columns).view(kinds, features, len(x))
+        torch.sum(on_x.mul_(columns), dim=1, out=constant)
         # With these two terms v = 0 has the value A_k[0, 0], and no other v notices: see _floor.
         constant.add_(stack[:, 0, :1], alpha=_floor(x.dtype))
-        forms[states, :, states] = constant
-        return cls(forms, offset, cost)
+        return cls((on_lift @ lift).view(-1, states), samples, cost)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        return self._forms, self._offset
+        return self._gram, self._samples
 
     @property
     def cost(self) -> MapCost:
         return self._cost
 
     def with_inputs(self, inputs: tuple[Tensor, ...]) -> ReducedQuadraticMap:
-        forms, offset = inputs
-        return ReducedQuadraticMap(forms, offset, self._cost)
+        gram, samples = inputs
+        return ReducedQuadraticMap(gram, samples, self._cost)
 
     def select(self, rows: Tensor) -> ReducedQuadraticMap:
-        return self.with_inputs((self._forms.index_select(-1, rows), self._offset.index_select(-1, rows)))
+        return ReducedQuadraticMap(self._gram, self._samples.index_select(1, rows), self._cost)
 
     def value(self, w: Tensor) -> Tensor:
-        return (self._evaluate(w)[2] / 2).T.contiguous()
+        return self._evaluate(w)[2].T.contiguous()
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        applied, half_norm, twice = self._evaluate(w)
-        # ∂q_k/∂w = (A_k ŵ − 2 q_k ½ŵ) / ½ŵᵀŵ, with the forms in place of A_k and ½
-        of_operators, of_norm = applied[:-1].split((len(twice), 1), dim=1)
-        slope = torch.addcmul(of_operators, twice, of_norm, value=-1).div_(half_norm)
-        return (twice / 2).T.contiguous(), slope.permute(2, 1, 0)
+        slopes, norm, value = self._evaluate(w)
+        # of the quotient q_k = N_k / N: (∂N_k − q_k ∂N) / N
+        of_forms, of_norm = slopes.split((len(value), 1))
+        jacobian = torch.addcmul(of_forms, value.unsqueeze(1), of_norm, value=-1).div_(norm)
+        return value.T.contiguous(), jacobian.permute(2, 0, 1)
 
     def _evaluate(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The forms applied to ŵ, (n+1, K+1, B), ½ vᵀv, (B,), and 2 q, (K, B)."""
-        augmented = torch.nn.functional.pad(w.T + self._offset, (0, 0, 0, 1), value=1.0)
-        applied = (self._forms * augmented).sum(2)
-        quadratic = (applied * augmented.unsqueeze(1)).sum(0)
-        half_norm = quadratic[-1]
-        return applied, half_norm, quadratic[:-1] / half_norm
+        """∂/∂w of the forms, (K+1, n, B), vᵀv, (1, B), and q, (K, B)."""
+        u = w.T + self._offset
+        kinds, (states, batch) = len(self._constant), u.shape
+        slopes = torch.addmm(self._linear, self._gram, u)
+        products = (slopes + self._linear).view(kinds, states, batch).mul_(u)
+        forms = torch.add(self._constant, products.sum(1), alpha=0.5)
+        numerators, norm = forms.split((kinds - 1, 1))
+        return slopes.view(kinds, states, batch), norm, numerators / norm
 
 
 @lru_cache(maxsize=16)
