@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from qdeq_qiskit.backends.program import GateProgram, Operation, generator
+
+
+# Terms of a layer: those of two rotations, or of a controlled one. More make fewer layers, but larger tables.
+MOST_TERMS = 4
 
 
 @dataclass(frozen=True)
@@ -64,25 +68,62 @@ def embed(operation_wires: tuple[int, ...], matrix: np.ndarray, wires: tuple[int
     return full.transpose(*order, *(b + axis for axis in order)).reshape(2**b, 2**b)
 
 
-def factors(block: Block) -> tuple[list[int], list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """The block as a product of rotations, each with the fixed gates before it.
+@dataclass(frozen=True)
+class Layer:
+    """Rotations on different wires, and what comes before them: U = Π_j exp(−iφ_j H_j/2) · F.
+
+    Attributes:
+        slots: of the angles φ_j.
+        generators: H_j, (D, D) each; they commute.
+        fixed: F, (D, D), unitary.
+    """
+
+    slots: list[int]
+    generators: list[np.ndarray]
+    fixed: np.ndarray
+
+    @property
+    def terms(self) -> list[tuple[dict[int, str], np.ndarray]]:
+        """The layer's matrix as a sum: by slot which of "cos" and "sin" of φ/2 multiply, and the matrix, (D, D)."""
+        found: list[tuple[dict[int, str], np.ndarray]] = [({}, self.fixed)]
+        for slot, h in zip(self.slots, self.generators, strict=True):
+            rest = np.eye(len(h)) - h @ h
+            parts = [({slot: "cos"}, h @ h), ({slot: "sin"}, -1j * h), *([({}, rest)] if rest.any() else [])]
+            found = [(weights | more, part @ matrix) for weights, matrix in found for more, part in parts]
+        return found
+
+
+def layers(block: Block) -> tuple[list[Layer], np.ndarray]:
+    """The block as T · U_L ⋯ U_1.
+
+    Each rotation is put into the earliest layer that its wires allow and that keeps to `MOST_TERMS`.
 
     Returns:
-        slots, generators H_j and fixed unitaries F_j, so that the block is T · Π_j exp(−iφ_j H_j/2) F_j (later j to the
-        left); and the trailing fixed unitary T.
+        The layers, U_1 first, and the trailing fixed unitary T.
     """
-    size = 2 ** len(block.wires)
-    slots: list[int] = []
-    generators: list[np.ndarray] = []
-    fixed: list[np.ndarray] = []
-    pending = np.eye(size, dtype=complex)
+    found: list[Layer] = []
+    earliest = dict.fromkeys(block.wires, 0)
+    pending: dict[int, np.ndarray] = {}  # fixed gates by the layer that they come before
     for operation in block.operations:
+        level = max(earliest[wire] for wire in operation.wires)
         if operation.slot is None:
             assert operation.matrix is not None
-            pending = embed(operation.wires, operation.matrix, block.wires) @ pending
+            matrix = embed(operation.wires, operation.matrix, block.wires)
+            pending[level] = matrix @ pending[level] if level in pending else matrix
         else:
-            slots.append(operation.slot)
-            generators.append(embed(operation.wires, generator(operation.name), block.wires))
-            fixed.append(pending)
-            pending = np.eye(size, dtype=complex)
-    return slots, generators, fixed, pending
+            h = embed(operation.wires, generator(operation.name), block.wires)
+            while level < len(found) and not _has_room(found[level], h):
+                level += 1
+            if level == len(found):
+                found.append(Layer([], [], np.eye(len(h))))
+            found[level].slots.append(operation.slot)
+            found[level].generators.append(h)
+            level += 1
+        earliest.update(dict.fromkeys(operation.wires, level))
+    nothing = np.eye(2 ** len(block.wires))
+    done = [replace(layer, fixed=pending.get(level, nothing)) for level, layer in enumerate(found)]
+    return done, pending.get(len(found), nothing)
+
+
+def _has_room(layer: Layer, generator: np.ndarray) -> bool:
+    return len(replace(layer, slots=[*layer.slots, -1], generators=[*layer.generators, generator]).terms) <= MOST_TERMS

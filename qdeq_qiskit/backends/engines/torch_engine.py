@@ -1,11 +1,11 @@
 r"""The fast exact engine: gates fused into blocks of four wires, one adjoint pass for all weights.
 
-Within a block, :math:`B = T\, U_L \cdots U_1` with :math:`U_j = e^{-iφ_j H_j / 2} F_j` and prefix products
-:math:`V_j = U_j \cdots U_1`. With Λ the cotangent of B and X = Λ†B,
+Within a block, :math:`B = T\, U_L \cdots U_1` with layers :math:`U_l = \prod_j e^{-iφ_j H_j / 2} F_l` of commuting
+rotations and prefix products :math:`V_l = U_l \cdots U_1`. With Λ the cotangent of B and X = Λ†B,
 
-.. math:: \partial L / \partial φ_j = \tfrac12 \operatorname{Im} \langle V_j X^†, H_j V_j \rangle ,
+.. math:: \partial L / \partial φ_j = \tfrac12 \operatorname{Im} \langle V_l X^†, H_j V_l \rangle ,
 
-so all weights of all blocks cost two batched matrix products.
+V_l that of its layer, so all weights of all blocks cost one batched matrix product.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from __future__ import annotations
 import math
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.backends.engines.blocks import Block, cut_into_blocks, factors
+from qdeq_qiskit.backends.engines.blocks import MOST_TERMS, Block, cut_into_blocks, layers
 from qdeq_qiskit.backends.engines.engine import Engine
 from qdeq_qiskit.backends.evolution import basis_columns, complex_dtype
 from qdeq_qiskit.backends.program import GateProgram
@@ -69,13 +70,13 @@ class TorchEngine(Engine):
         columns, kept = self.evaluate(angles)
         shape = (self.program.num_slots, *columns.shape)
         result = columns.new_zeros(shape)
+        generated = self._generated(kept.prefixes)
         for index, slots in enumerate(self._slots_of_block):
             if not slots:
                 continue
-            rows = self._place[slots]
-            v = kept.prefixes[rows]
+            v = kept.prefixes[self._place[slots]]
             # ∂B/∂φ_j = B V_j† (−i H_j/2) V_j
-            moved = kept.matrices[index] @ (v.mH @ (-0.5j * self._generators[rows] @ v))
+            moved = kept.matrices[index] @ (v.mH @ (-0.5j * generated[slots]))
             tangents = [self._layout.advance(index, derivative @ kept.entering[index]) for derivative in moved.unbind()]
             for later in range(index + 1, len(kept.matrices)):
                 tangents = [self._layout.advance(later, kept.matrices[later] @ tangent) for tangent in tangents]
@@ -83,50 +84,61 @@ class TorchEngine(Engine):
         return columns, result
 
     def _build_constants(self, blocks: list[Block], size: int) -> None:
-        """Tables of all blocks' factors, padded with identities so that every block has as many."""
-        parts = [factors(block) for block in blocks]
-        self._slots_of_block = [slots for slots, _, _, _ in parts]
-        length = max(1, *(len(slots) for slots in self._slots_of_block))
-        self._scan = _Scan(length, len(blocks), size)
-        rows = self._scan.rows
-        terms = torch.zeros(rows, 3, size, size, dtype=torch.complex128)
+        """Tables of all blocks' layers, padded with identities so that every block has as many."""
+        parts = [layers(block) for block in blocks]
+        self._slots_of_block = [[slot for layer in some for slot in layer.slots] for some, _ in parts]
+        self._scan = _Scan(max(1, *(len(some) for some, _ in parts)), len(blocks), size)
+        slots, rows = self.program.num_slots, self._scan.rows
+        terms = torch.zeros(rows, MOST_TERMS, size, size, dtype=torch.complex128)
         terms[:, 0] = torch.eye(size)
-        generators = torch.zeros(rows, size, size, dtype=torch.complex128)
-        read = torch.zeros(rows, dtype=torch.long)
-        place = torch.zeros(self.program.num_slots, dtype=torch.long)
-        for index, (slots, hs, fixed, _) in enumerate(parts):
-            for j, slot in enumerate(slots):
-                row = self._scan.row(j, index)
-                h, f = torch.as_tensor(hs[j] + 0j), torch.as_tensor(fixed[j])
-                generators[row] = h
-                terms[row] = torch.stack((f - h @ h @ f, h @ h @ f, -1j * h @ f))
-                read[row], place[slot] = slot, row
+        read = torch.zeros(2, rows, MOST_TERMS, dtype=torch.long)
+        place = torch.zeros(slots, dtype=torch.long)
+        source = torch.zeros(slots, size, dtype=torch.long)
+        factor = torch.zeros(slots, size, 1, dtype=torch.complex128)
+        start = {"cos": 1, "sin": 1 + slots}
+        for index, (some, _) in enumerate(parts):
+            for level, layer in enumerate(some):
+                row = self._scan.row(level, index)
+                for term, (weights, matrix) in enumerate(layer.terms):
+                    terms[row, term] = torch.as_tensor(matrix)
+                    for which, (slot, function) in enumerate(weights.items()):
+                        read[which, row, term] = start[function] + slot
+                for slot, h in zip(layer.slots, layer.generators, strict=True):
+                    # A row of H has one entry, or none, so H V is rows of V with factors.
+                    assert np.count_nonzero(h, axis=1).max() == 1
+                    entry = torch.as_tensor(np.abs(h).argmax(axis=1))
+                    place[slot], source[slot] = row, row * size + entry
+                    factor[slot] = torch.as_tensor(h + 0j).gather(1, entry.unsqueeze(1))
         dtype = complex_dtype(self.dtype)
-        # Real weights (1, cos φ/2, sin φ/2) multiply real and imaginary parts alike.
-        self._terms = torch.view_as_real(terms.to(self.device, dtype)).reshape(rows, 3, -1)
-        self._generators = generators.to(self.device, dtype)
-        self._read, self._place = read.to(self.device), place.to(self.device)
-        trailing = torch.stack([torch.as_tensor(t) for _, _, _, t in parts]).to(self.device, dtype)
+        # Real weights, products of 1, cos φ/2 and sin φ/2, multiply real and imaginary parts alike.
+        self._terms = torch.view_as_real(terms.to(self.device, dtype)).reshape(rows, MOST_TERMS, -1)
+        self._factor = factor.to(self.device, dtype)
+        self._read, self._place, self._source = (
+            table.to(self.device) for table in (read.flatten(), place, source.flatten())
+        )
+        self._one = torch.ones(1, dtype=self.dtype, device=self.device)
+        trailing = torch.stack([torch.as_tensor(t) for _, t in parts]).to(self.device, dtype)
         is_identity = torch.equal(trailing, torch.eye(size, dtype=dtype, device=self.device).expand_as(trailing))
         self._trailing = None if is_identity else trailing
 
     def _block_products(self, angles: Tensor) -> tuple[Tensor, Tensor]:
         """Prefix products in the scan's rows, (rows, D, D), and block matrices, (blocks, D, D)."""
-        half = (angles.to(self.dtype) / 2).index_select(0, self._read) if angles.numel() else self._no_angles()
-        weights = torch.stack((torch.ones_like(half), half.cos(), half.sin()), dim=1).unsqueeze(1)
-        gates = torch.view_as_complex(torch.bmm(weights, self._terms).view(len(half), -1, 2))
+        half = angles.to(self.dtype) / 2
+        table = torch.cat((self._one, half.cos(), half.sin())).index_select(0, self._read)
+        weights = table.view(2, len(self._terms), 1, MOST_TERMS).prod(0)
+        gates = torch.view_as_complex(torch.bmm(weights, self._terms).view(len(self._terms), -1, 2))
         prefixes, products = self._scan(gates)
         return prefixes, products if self._trailing is None else torch.bmm(self._trailing, products)
 
-    def _no_angles(self) -> Tensor:
-        return torch.zeros(len(self._terms), dtype=self.dtype, device=self.device)
+    def _generated(self, prefixes: Tensor) -> Tensor:
+        """H_j V_j for every slot, (G, D, D)."""
+        return prefixes.flatten(0, 1).index_select(0, self._source).view(*self._factor.shape[:2], -1) * self._factor
 
     def _slot_gradients(self, prefixes: Tensor, x_adjoint: Tensor) -> Tensor:
         """½ Im⟨V_j X†, H_j V_j⟩ for every slot, (G,); `x_adjoint` is X† = B†Λ of each block, (blocks, D, D)."""
-        blocks, size, _ = x_adjoint.shape
-        left = torch.matmul(prefixes.view(-1, blocks, size, size), x_adjoint).view(len(prefixes), -1)
-        right = torch.bmm(self._generators, prefixes).view(len(prefixes), -1)
-        return 0.5 * torch.linalg.vecdot(left, right).imag.index_select(0, self._place)
+        products = torch.matmul(prefixes.view(-1, *x_adjoint.shape), x_adjoint).flatten(0, 1)
+        left, right = products.index_select(0, self._place), self._generated(prefixes)
+        return 0.5 * torch.linalg.vecdot(left.flatten(1), right.flatten(1)).imag
 
 
 class _Scan:
