@@ -136,17 +136,17 @@ class TorchEngine(Engine):
 
     def _slot_gradients(self, prefixes: Tensor, x_adjoint: Tensor) -> Tensor:
         """½ Im⟨V_j X†, H_j V_j⟩ for every slot, (G,); `x_adjoint` is X† = B†Λ of each block, (blocks, D, D)."""
-        products = torch.matmul(prefixes.view(-1, *x_adjoint.shape), x_adjoint).flatten(0, 1)
-        left, right = products.index_select(0, self._place), self._generated(prefixes)
+        products = torch.bmm(prefixes.view(len(x_adjoint), -1, x_adjoint.shape[-1]), x_adjoint)
+        left = products.view_as(prefixes).index_select(0, self._place)
+        right = self._generated(prefixes)
         return 0.5 * torch.linalg.vecdot(left.flatten(1), right.flatten(1)).imag
 
 
 class _Scan:
-    """Prefix products V_j = U_j ⋯ U_1 of every block in about 2√L batched products instead of L.
+    """Prefix products V_l = U_l ⋯ U_1 of every block in about 2√L batched products instead of L.
 
     The L factors of a block form groups; the products within all groups advance step by step together, then each
-    group is multiplied by what comes before it. Factors are kept in rows so ordered that every step is one contiguous
-    batch: row (step, group, block).
+    group is multiplied by what comes before it. Factors stand in rows: row (block, group, step).
     """
 
     def __init__(self, length: int, blocks: int, size: int) -> None:
@@ -158,28 +158,29 @@ class _Scan:
     @property
     def rows(self) -> int:
         """All factors, padding included."""
-        return self.steps * self.groups * self.blocks
+        return self.blocks * self.groups * self.steps
 
-    def row(self, j: int, block: int) -> int:
-        """Where factor j of a block stands."""
-        group, step = divmod(j, self.steps)
-        return (step * self.groups + group) * self.blocks + block
+    def row(self, level: int, block: int) -> int:
+        """Where a factor of a block stands."""
+        return block * self.groups * self.steps + level
 
     def __call__(self, factors: Tensor) -> tuple[Tensor, Tensor]:
         """All prefix products, (rows, D, D), and the last one of every block, (blocks, D, D)."""
-        batch, size = self.groups * self.blocks, self.size
-        steps = factors.view(self.steps, batch, size, size)
+        size = self.size
+        steps = factors.view(-1, self.steps, size, size).unbind(1)
         within = [steps[0]]
         for step in steps[1:]:
             within.append(torch.bmm(step, within[-1]))
-        if self.groups == 1:
-            return torch.cat(within), within[-1]
-        totals = within[-1].view(self.groups, self.blocks, size, size)
-        carried = [torch.eye(size, dtype=factors.dtype, device=factors.device).expand(self.blocks, size, size)]
-        for total in totals:
-            carried.append(torch.bmm(total, carried[-1]) if len(carried) > 1 else total)
-        products = torch.matmul(torch.stack(within), torch.cat(carried[:-1]))
-        return products.view(-1, size, size), carried[-1]
+        products = torch.stack(within, dim=1)
+        if self.groups > 1:
+            *totals, _ = within[-1].view(self.blocks, self.groups, size, size).unbind(1)
+            carried = [torch.eye(size, dtype=factors.dtype, device=factors.device).expand_as(totals[0]), totals[0]]
+            for total in totals[1:]:
+                carried.append(torch.bmm(total, carried[-1]))
+            before = torch.stack(carried, dim=1).view(-1, size, size)
+            products = torch.bmm(products.view(len(before), -1, size), before)
+        by_block = products.view(self.blocks, -1, size, size)
+        return by_block.flatten(0, 1), by_block[:, -1]
 
 
 class _Layout:
