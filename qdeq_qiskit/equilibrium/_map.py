@@ -157,6 +157,18 @@ class FixedPointMap(ABC):
         """∂f/∂w, (B, n, n), at fixed points w, where a sampled f need not be measured once more: f(w) = w."""
         return self.measure_jacobian(w, w).jacobian if self.is_sampled else self.value_and_jacobian(w)[1]
 
+    @property
+    def records_known_jacobian(self) -> bool:
+        """Whether `recorded_at_root` spares the evaluation where ∂f/∂w is at hand."""
+        return False
+
+    def recorded_at_root(self, w: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        """What `value_and_jacobian` gives at fixed points w, where ∂f/∂w, (B, n, n), is known and f(w) = w.
+
+        Gradients are those of f(w) and of ∂f/∂w; their values may be those that are known.
+        """
+        return self.value_and_jacobian(w)
+
     def frozen(self) -> FixedPointMap:
         """The map to solve with: no gradients are recorded, and whatever can be precomputed once per batch is."""
         return self.with_inputs(tuple(tensor.detach() for tensor in self.inputs))

@@ -225,7 +225,9 @@ class Equilibrium(nn.Module):
     def _implicit(self, fixed_point_map: FixedPointMap, start: Tensor) -> Solution:
         differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in fixed_point_map.inputs)
         penalty = self.penalty if differentiable else None
-        root = self._solve(fixed_point_map, start, differentiable=differentiable, keep_jacobian=penalty is None)
+        # A penalty needs a Jacobian that autograd has recorded, for which the solver's last one may serve.
+        keep_jacobian = penalty is None or self._keeps_jacobian_for_penalty(fixed_point_map)
+        root = self._solve(fixed_point_map, start, differentiable=differentiable, keep_jacobian=keep_jacobian)
         value, jacobian, penalised = root.w, root.jacobian, None
         further = torch.zeros_like(root.evaluations)  # Jacobians for the gradient
         if differentiable:
@@ -236,11 +238,14 @@ class Equilibrium(nn.Module):
             some_jacobian = jacobian if rows is None or jacobian is None else jacobian.index_select(0, rows)
             some_value = None
             if penalty is not None:
-                some_value, recorded = some.value_and_jacobian(w.detach())
+                if keep_jacobian and some_jacobian is not None:
+                    some_value, recorded = some.recorded_at_root(w.detach(), some_jacobian)
+                else:
+                    some_value, recorded = some.value_and_jacobian(w.detach())
+                    further = further + 1
                 penalised = penalty.measure(some, w.detach(), recorded, self.lift)
                 _warn_of_lost_penalty(penalised)
                 some_jacobian = recorded.detach()
-                further = further + 1
             elif self.adjoint.uses_jacobian:
                 some_jacobian, missing = _completed(some_jacobian, some, w)
                 further = further + (
@@ -272,6 +277,10 @@ class Equilibrium(nn.Module):
             sample_shots=None if root.shots is None else root.shots + further * fixed_point_map.cost.jacobian_shots,
             floored=root.floored,
         )
+
+    def _keeps_jacobian_for_penalty(self, fixed_point_map: FixedPointMap) -> bool:
+        # The statistical solver may have no Jacobian of some samples.
+        return fixed_point_map.records_known_jacobian and not isinstance(self.solver, SampledSolver)
 
     def _solve(
         self, fixed_point_map: FixedPointMap, start: Tensor, *, differentiable: bool, keep_jacobian: bool

@@ -54,12 +54,20 @@ class QuadraticMap(FixedPointMap):
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         v = torch.addmm(self._x, w, self._lift.T)
-        return _ValueAndSlope.apply(self._operators, v, self._lift)
+        return _ValueAndSlope.apply(self._operators, v, self._lift, None)
+
+    @property
+    def records_known_jacobian(self) -> bool:
+        return True
+
+    def recorded_at_root(self, w: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        v = torch.addmm(self._x, w, self._lift.T)
+        return _ValueAndSlope.apply(self._operators, v, self._lift, (w, jacobian))
 
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         v = torch.addmm(self._x, w, self._lift.T)
         identity = torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
-        return _ValueAndSlope.apply(self._operators, v, identity)[1]
+        return _ValueAndSlope.apply(self._operators, v, identity, None)[1]
 
     def vjp(self, w: Tensor, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         if self._x.requires_grad or not self._operators.requires_grad:
@@ -155,26 +163,34 @@ def _pseudo_inverse(lift: Tensor) -> Tensor:
 
 
 class _ValueAndSlope(torch.autograd.Function):
-    """q and (∂q/∂v) R with their gradient for the operators in closed form: q and its slope are linear in A."""
+    """q and (∂q/∂v) R with their gradient for the operators in closed form: q and its slope are linear in A.
+
+    The gradient needs neither of them, so `known` ones are taken over as they are.
+    """
 
     @staticmethod
-    def forward(ctx: Any, operators: Tensor, v: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, operators: Tensor, v: Tensor, lift: Tensor, known: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(operators, v, lift)
-        return _value_and_slope(operators, v, lift)
+        if known is None:
+            return _value_and_slope(operators, v, lift)
+        value, slope = known
+        return value.view_as(value), slope.view_as(slope)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         operators, v, lift = ctx.saved_tensors
         of_value, of_slope = cotangents
         if torch.is_grad_enabled() or ctx.needs_input_grad[1]:
-            return *_recorded_gradients(operators, v, lift, cotangents, ctx.needs_input_grad), None
+            return *_recorded_gradients(operators, v, lift, cotangents, ctx.needs_input_grad), None, None
         columns, norm = v.T.contiguous(), _squared_norm(v)
         # With c the cotangent of the slope: ⟨c, dJ_k⟩ = 2/N (R c − (c·Rᵀv)/N v)ᵀ dA_k v
         slope = of_slope.permute(1, 2, 0)
         along = (slope * (lift.T @ columns)).sum(1)
         weights = (of_value.T - 2 * along / norm) / norm
         left = torch.addcmul(torch.matmul(lift, slope * (2 / norm)), weights.unsqueeze(1), columns)
-        return _weighted_products(left, v, weights), None, None
+        return _weighted_products(left, v, weights), None, None, None
 
 
 def _recorded_gradients(
@@ -212,7 +228,7 @@ def _forms(operators: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _weighted_products(left: Tensor, v: Tensor, weights: Tensor) -> Tensor:
     """Σ_b left_kb v_bᵀ, (K, d, d), of left (K, d, B), and what the constant terms of numerator and norm add."""
     products = torch.matmul(left, v)
-    products[:, 0, 0] += _floor(v.dtype) * weights.sum(1)
+    products[:, 0, 0].add_(weights.sum(1), alpha=_floor(v.dtype))
     return products
 
 
