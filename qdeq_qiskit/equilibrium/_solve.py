@@ -175,8 +175,8 @@ class _Search:
                     kept = staying.nonzero().squeeze(1)
                     if kept.numel() == 0:
                         return
-                    active.keep(kept)
-                    w, difference, relative = _rows_of(kept, w, difference, relative)
+                    w, residual, relative, difference = _rows_of(kept, *now, difference)
+                    active.keep(kept, None if best is not now else (w, residual, relative))
                     state = tuple(_rows_of(kept, *state))
                     jacobian = None if jacobian is None else jacobian.index_select(0, kept)
             active.w, state = solver.step(Evaluation(iteration, attempt, w, difference, relative, jacobian), state)
@@ -260,13 +260,15 @@ class _Active:
     best: Best | None
     evaluated: Tensor | None
 
-    def keep(self, kept: Tensor) -> None:
-        """Drops all samples but `kept`; w is left to be set."""
-        assert self.best is not None
+    def keep(self, kept: Tensor, best: Best | None) -> None:
+        """Drops all samples but `kept`; w is left to be set, and their best is given if it is at hand."""
         self.rows = kept if self.rows is None else self.rows.index_select(0, kept)
         self.map = self.map.select(kept)
-        w, residual, relative = self.best
-        self.best = (w.index_select(0, kept), residual.index_select(0, kept), relative.index_select(0, kept))
+        if best is None:
+            assert self.best is not None
+            w, residual, relative = _rows_of(kept, *self.best)
+            best = (w, residual, relative)
+        self.best = best
         if self.evaluated is not None:
             self.evaluated = self.evaluated.index_select(0, kept)
 

@@ -74,8 +74,7 @@ class QuadraticMap(FixedPointMap):
             return super().vjp(w, cotangent)
         with torch.no_grad():
             v = torch.addmm(self._x, w, self._lift.T)
-            weights = cotangent.T / _squared_norm(v)
-            return _weighted_products(weights.unsqueeze(1) * v.T, v, weights), None
+            return _weighted_squares(cotangent.T / _squared_norm(v), v), None
 
 
 class ReducedQuadraticMap(FixedPointMap):
@@ -104,20 +103,17 @@ class ReducedQuadraticMap(FixedPointMap):
     @classmethod
     def of(cls, operators: Tensor, x: Tensor, lift: Tensor, cost: MapCost) -> ReducedQuadraticMap:
         """Builds the forms for a batch: about K d² operations a sample."""
-        (features, states), kinds = lift.shape, len(operators) + 1
-        samples = x.new_empty(kinds * (states + 1) + states, len(x))
-        linear, constant, offset = samples.split((kinds * states, kinds, states))
-        torch.matmul(_pseudo_inverse(lift), x.T, out=offset)
+        features, states = lift.shape
+        inverse, twice, identity = _of_lift(lift)
+        offset = inverse @ x.T
         columns = torch.addmm(x.T, lift, offset, alpha=-1)  # x⊥, (d, B)
-        stack = torch.cat((operators, torch.eye(features, dtype=x.dtype, device=x.device).unsqueeze(0)))
-        twice = 2 * lift.T
+        stack = torch.cat((operators, identity))
         on_lift = torch.matmul(twice, stack)  # (K+1, n, d)
-        torch.mm(on_lift.view(-1, features), columns, out=linear)
-        on_x = (stack.view(-1, features) @ columns).view(kinds, features, len(x))
-        torch.sum(on_x.mul_(columns), dim=1, out=constant)
+        linear = on_lift.view(-1, features) @ columns
+        on_x = (stack.view(-1, features) @ columns).view(len(stack), features, len(x))
         # With these two terms v = 0 has the value A_k[0, 0], and no other v notices: see _floor.
-        constant.add_(stack[:, 0, :1], alpha=_floor(x.dtype))
-        return cls((on_lift @ lift).view(-1, states), samples, cost)
+        constant = torch.add(on_x.mul_(columns).sum(1), stack[:, 0, :1], alpha=_floor(x.dtype))
+        return cls((on_lift @ lift).view(-1, states), torch.cat((linear, constant, offset)), cost)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -156,10 +152,11 @@ class ReducedQuadraticMap(FixedPointMap):
 
 
 @lru_cache(maxsize=16)
-def _pseudo_inverse(lift: Tensor) -> Tensor:
-    """R⁺, (n, d); kept for the lifts at hand, which are the same in every step."""
+def _of_lift(lift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """R⁺, 2Rᵀ, both (n, d), and 1, (1, d, d); kept for the lifts at hand, which are the same in every step."""
     with torch.inference_mode(False), torch.no_grad():
-        return torch.linalg.pinv(lift.double()).to(lift.dtype)
+        inverse = torch.linalg.pinv(lift.double()).to(lift.dtype)
+        return inverse, 2 * lift.T, torch.eye(len(lift), dtype=lift.dtype, device=lift.device).unsqueeze(0)
 
 
 class _ValueAndSlope(torch.autograd.Function):
@@ -184,13 +181,13 @@ class _ValueAndSlope(torch.autograd.Function):
         of_value, of_slope = cotangents
         if torch.is_grad_enabled() or ctx.needs_input_grad[1]:
             return *_recorded_gradients(operators, v, lift, cotangents, ctx.needs_input_grad), None, None
-        columns, norm = v.T.contiguous(), _squared_norm(v)
         # With c the cotangent of the slope: ⟨c, dJ_k⟩ = 2/N (R c − (c·Rᵀv)/N v)ᵀ dA_k v
-        slope = of_slope.permute(1, 2, 0)
-        along = (slope * (lift.T @ columns)).sum(1)
-        weights = (of_value.T - 2 * along / norm) / norm
-        left = torch.addcmul(torch.matmul(lift, slope * (2 / norm)), weights.unsqueeze(1), columns)
-        return _weighted_products(left, v, weights), None, None, None
+        norm = _squared_norm(v)
+        scaled = of_slope.permute(1, 2, 0) * (2 / norm)  # (K, n, B)
+        along = (scaled * (v @ lift).T).sum(1)
+        squares = _weighted_squares((of_value.T - along) / norm, v)
+        on_lift = (scaled.reshape(-1, len(v)) @ v).view(len(operators), -1, len(lift))
+        return torch.baddbmm(squares, lift.expand(len(operators), -1, -1), on_lift), None, None, None
 
 
 def _recorded_gradients(
@@ -225,11 +222,12 @@ def _forms(operators: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return applied, norm, (quadratic + _floor(v.dtype) * operators[:, 0, :1]) / norm
 
 
-def _weighted_products(left: Tensor, v: Tensor, weights: Tensor) -> Tensor:
-    """Σ_b left_kb v_bᵀ, (K, d, d), of left (K, d, B), and what the constant terms of numerator and norm add."""
-    products = torch.matmul(left, v)
-    products[:, 0, 0].add_(weights.sum(1), alpha=_floor(v.dtype))
-    return products
+def _weighted_squares(weights: Tensor, v: Tensor) -> Tensor:
+    """Σ_b weights_kb v_b v_bᵀ, (K, d, d), and what the constant terms of numerator and norm add."""
+    weighted = weights.T.unsqueeze(2) * v.unsqueeze(1)  # (B, K, d)
+    squares = (weighted.flatten(1).T @ v).view(len(weights), -1, v.shape[1])
+    squares[:, 0, 0].add_(weights.sum(1), alpha=_floor(v.dtype))
+    return squares
 
 
 def _squared_norm(v: Tensor) -> Tensor:
