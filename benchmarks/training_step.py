@@ -9,6 +9,7 @@ import torch
 
 from qdeq_qiskit.backends import Backend
 from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.clipping import clip_gradients
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.task import ClassifierTask
 
@@ -84,7 +85,7 @@ def training_step(recipe_name: str, *, engine: str = "auto", backend: Backend | 
             loss = loss + classifier.penalty_weight * output.solution.penalty
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(classifier.parameters(), clip)
+        clip_gradients(classifier.parameters(), clip)
         optimiser.step()
 
     return step

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.clipping import clip_gradients
 from qdeq_qiskit.training.errors import TrainingError
 from qdeq_qiskit.training.recipe import OptimisationRecipe
 from qdeq_qiskit.training.tally import Tally
@@ -66,6 +67,16 @@ class ClassifierTask(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate."""
         return torch.optim.Adam(self.classifier.parameters(), lr=self.optimisation.learning_rate, fused=True)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the joint norm of all gradients."""
+        if gradient_clip_val is not None:
+            clip_gradients(self.classifier.parameters(), gradient_clip_val)
 
     def on_fit_start(self) -> None:
         """Start the clock of the whole run."""

