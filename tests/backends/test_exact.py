@@ -179,6 +179,34 @@ def test_the_vjp_is_autograds(name):
             assert (gradient - reference).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("name", ["amplitude", "amplitude on fewer wires"])
+@pytest.mark.parametrize("of_features", [False, True])
+def test_a_jacobian_that_is_known_has_the_gradient_of_one_that_is_evaluated(name, of_features):
+    qnn, layer, features = layer_and_features(name)
+    lift = nearest_lift(qnn.num_features, qnn.num_outputs).to(torch.float64)
+    w = torch.randn(5, qnn.num_outputs, dtype=torch.float64)
+    u, c = torch.randn_like(w), torch.randn(*w.shape, qnn.num_outputs, dtype=torch.float64)
+    inputs = [layer.weight, features.detach().requires_grad_()][: 1 + of_features]
+    found = []
+    for known in (False, True):
+        bound = layer.bind(inputs[-1] if of_features else features, lift)
+        assert bound.records_known_jacobian
+        value, jacobian = bound.value_and_jacobian(w)
+        if known:
+            before = jacobian.detach()
+            value, jacobian = bound.recorded_at_root(w, before)
+            assert torch.equal(jacobian, before)
+        loss = (value * u).sum() + (c * jacobian).sum()
+        plain = torch.autograd.grad(loss, inputs, retain_graph=True)
+        first = torch.autograd.grad(loss, inputs, create_graph=True)
+        second = torch.autograd.grad(sum(gradient.square().sum() for gradient in first), inputs)
+        found.append((*plain, *first, *second))
+        for by_hand, by_autograd in zip(plain, first, strict=True):
+            assert (by_hand - by_autograd).abs().max() < 1e-12 * (1 + by_autograd.abs().max())
+    for gradient, expected in zip(*found, strict=True):
+        assert (gradient - expected).abs().max() < 1e-12 * (1 + expected.abs().max())
+
+
 def test_the_zero_vector_is_evaluated_as_its_circuit_is_and_has_no_slope():
     qnn, layer, _ = layer_and_features("amplitude")
     lift = nearest_lift(16, 4).to(torch.float64)

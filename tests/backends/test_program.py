@@ -8,7 +8,7 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import efficient_su2, real_amplitudes, zz_feature_map
 from qiskit.quantum_info import Operator
 
-from qdeq_qiskit.backends.engines.blocks import cut_into_blocks
+from qdeq_qiskit.backends.engines.blocks import MOST_TERMS, Block, cut_into_blocks, layers
 from qdeq_qiskit.backends.evolution import basis_columns, evolve
 from qdeq_qiskit.backends.program import AngleMap, program_of
 
@@ -110,6 +110,25 @@ def test_blocks_in_order_are_the_whole_program(width):
     for wire in range(5):
         seen = [id(operation) for operation in cut if wire in operation.wires]
         assert seen == [id(operation) for operation in program.operations if wire in operation.wires]
+
+
+def test_layers_in_order_are_their_block_and_the_terms_of_each_add_up_to_it():
+    circuit, parameters = every_gate_circuit()
+    program = program_of(circuit, parameters)
+    block = Block(tuple(range(program.num_qubits)), program.operations)
+    angles = np.random.default_rng(0).uniform(-3, 3, program.num_slots)
+    functions = {"cos": np.cos, "sin": np.sin}
+    some, product = layers(block)
+    for layer in reversed(some):
+        assert len(layer.terms) <= MOST_TERMS
+        matrix = sum(
+            matrix * np.prod([functions[name](angles[slot] / 2) for slot, name in weights.items()])
+            for weights, matrix in layer.terms
+        )
+        product = product @ matrix
+    assert len(some) < program.num_slots == sum(len(layer.slots) for layer in some)
+    states = torch.eye(2**program.num_qubits, dtype=torch.complex128)
+    assert np.abs(product - evolve(program, torch.as_tensor(angles), states).T.numpy()).max() < 1e-14
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import numpy as np
 
 from qdeq_qiskit.backends.program import GateProgram, Operation, generator
 
-
 # Terms of a layer: those of two rotations, or of a controlled one. More make fewer layers, but larger tables.
 MOST_TERMS = 4
 
