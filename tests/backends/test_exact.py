@@ -391,6 +391,9 @@ def test_an_empty_batch_has_an_empty_answer(name):
         value, jacobian = fixed_point_map.value_and_jacobian(torch.zeros(0, 2, dtype=torch.float64))
         assert value.shape == (0, qnn.num_outputs)
         assert jacobian.shape == (0, qnn.num_outputs, 2)
+    value, jacobian = bound.value_and_jacobian(torch.zeros(0, 2, dtype=torch.float64))
+    (gradient,) = torch.autograd.grad(value.sum() + jacobian.sum(), layer.weight)
+    assert torch.count_nonzero(gradient) == 0
 
 
 @pytest.mark.parametrize("name", ["amplitude", "angles", "entangled encoder"])

@@ -186,7 +186,7 @@ class _ValueAndSlope(torch.autograd.Function):
         scaled = of_slope.permute(1, 2, 0) * (2 / norm)  # (K, n, B)
         along = (scaled * (v @ lift).T).sum(1)
         squares = _weighted_squares((of_value.T - along) / norm, v)
-        on_lift = (scaled.reshape(-1, len(v)) @ v).view(len(operators), -1, len(lift))
+        on_lift = (scaled.flatten(0, 1) @ v).view(len(operators), -1, len(lift))
         return torch.baddbmm(squares, lift.expand(len(operators), -1, -1), on_lift), None, None, None
 
 
