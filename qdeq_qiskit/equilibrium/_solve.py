@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._map import FixedPointMap
+from ._map import FixedPointMap, PlannedCall
 from ._reason import Reason
 from ._root import Root, checked_value
 from ._sampled_solve import solve_sampled
+from ._sampled_state import noiseless_map
 from .solvers import Evaluation, Solver, State
+from .solvers.newton import Newton
 from .solvers.sampled import SampledSolver
 
 CHECK_INTERVAL_ON_ACCELERATOR = 4
@@ -43,11 +45,21 @@ def solve(
         trace: whether `Root.trace` is wanted.
     """
     if isinstance(solver, SampledSolver):
+        if solver.jacobian == "noiseless" and fixed_point_map.is_sampled:
+            start = _noiseless_root(fixed_point_map, start)
         return solve_sampled(fixed_point_map, start, solver, trace=trace)
     # On a CPU a look costs nothing.
     interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
     search = _Search(fixed_point_map, start, solver, interval=interval, keep_jacobian=keep_jacobian, trace=trace)
     return search.answer()
+
+
+def _noiseless_root(fixed_point_map: FixedPointMap, start: Tensor) -> Tensor:
+    """The fixed points of the same map without noise, (B, n), to start from; the given start where there is none."""
+    with torch.no_grad():
+        model = noiseless_map(fixed_point_map).frozen()
+        root = solve(model, start.double().cpu(), Newton())
+    return torch.where(root.converged.unsqueeze(1).to(start.device), root.w.to(start), start)
 
 
 class _Search:
@@ -73,6 +85,7 @@ class _Search:
         self.steps_behind = torch.ones_like(self.evaluations)  # evaluations − steps: one for each attempt
         self.converged = torch.zeros(samples, dtype=torch.bool, device=start.device)
         self.exhausted = self.converged
+        self.unpaid = self.converged  # whether the map's budget ended it
         self.unconverged = samples
         self.trace: list[Tensor] | None = [] if trace else None
         self.interval = interval
@@ -86,7 +99,7 @@ class _Search:
         """What was found in as many attempts as the solver has and the samples need."""
         for attempt in range(self.solver.attempts):
             self._try(attempt)
-            if not self.unconverged:
+            if not self.unconverged or bool(self.unpaid.any()):
                 break
         return self._root()
 
@@ -119,9 +132,12 @@ class _Search:
         if self.unconverged:
             reason = torch.where(self.exhausted, int(Reason.MAX_ITERATIONS), int(Reason.DIVERGED))
             reason = torch.where(relative < torch.inf, reason, int(Reason.NOT_FINITE))
+            reason = torch.where(self.unpaid, int(Reason.BUDGET), reason)
             reason = torch.where(self.converged, int(Reason.CONVERGED), reason)
             residual, relative = (torch.where(tensor.isnan(), torch.inf, tensor) for tensor in (residual, relative))
-        if self.wants_jacobian and self.jacobian is None:
+        if bool(self.unpaid.any()):
+            self.jacobian = None  # there is nothing left to measure it with
+        elif self.wants_jacobian and self.jacobian is None:
             self.jacobian = self.map.jacobian_at_root(w)
             jacobian_evaluations = jacobian_evaluations + 1
         elif self.unconverged and self.jacobian is not None:
@@ -134,7 +150,7 @@ class _Search:
             w=w,
             residual=residual,
             relative_residual=relative,
-            iterations=self.evaluations - self.steps_behind,
+            iterations=(self.evaluations - self.steps_behind).clamp(min=0),
             evaluations=self.evaluations,
             jacobian_evaluations=jacobian_evaluations,
             converged=self.converged,
@@ -149,7 +165,11 @@ class _Search:
         state: State = ()
         for iteration in range(solver.max_iterations + 1):
             w = active.w
-            if solver.wants_jacobian(attempt, iteration):
+            wants_jacobian = solver.wants_jacobian(attempt, iteration)
+            if not active.map.affords([PlannedCall(len(w), jacobian=wants_jacobian)]):
+                self._run_dry(active, iteration)
+                return
+            if wants_jacobian:
                 # A sample that an inexact matrix has not led to its fixed point gets the Jacobian itself.
                 steered = active.map.value_and_steering if attempt == 0 else active.map.value_and_jacobian
                 value, jacobian = steered(w)
@@ -189,6 +209,15 @@ class _Search:
         if self.interval == 1 and bool(less.all()):
             return now
         return _choose(less, now, best)
+
+    def _run_dry(self, active: _Active, evaluations: int) -> None:
+        """Records the answers of the samples that are left when the map's budget ends."""
+        if active.best is None:  # not even the start was evaluated
+            nothing = torch.full_like(active.w[:, 0], torch.inf)
+            active.best = active.w, nothing, nothing
+        unpaid = active.best[2] > self.solver.tolerance
+        self.unpaid = unpaid if active.rows is None else self.unpaid.index_copy(0, active.rows, unpaid)
+        self._record(active, None, evaluations)
 
     def _run_out(self, active: _Active, jacobian: Tensor | None, state: State) -> None:
         """Records the answers of the samples that are left when the iterations end."""
