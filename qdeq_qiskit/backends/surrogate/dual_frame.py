@@ -1,0 +1,142 @@
+r"""From values of preparations to operators: a dual frame, its variance, and what it leaves uncorrected.
+
+A preparation p has a state ρ_p with Pauli coordinates Φ[p, P] = Tr(P ρ_p), and a value y_pk = Tr(M_k ρ_p). Where c(v)
+solves :math:`\sum_p c_p(v)\, ρ_p = ρ_v`, with ρ_v that of the ideal encoder,
+
+.. math:: f_k(v) = \sum_p c_p(v)\, y_{pk} , \qquad c_p(v) = v^T G_p v / v^T v ,
+
+and of all solutions the one with the least Σ c² is taken, the pseudo-inverse of Φᵀ: G_p = Re V† D_p V with the dual
+operators D_p (d'Ariano, Perinotti, quant-ph/0701214). Values are independent, each with a variance below 1/S, so
+Σ c_p(v)² bounds the variance of f(v) by that many times the largest one of a direct evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qdeq_qiskit.backends.noisy.pauli_transfer import Matrix, pauli_strings
+from qdeq_qiskit.backends.noisy.prepared_map import IdealEncoder
+from qdeq_qiskit.backends.surrogate.errors import SurrogateError
+
+# Relative to the largest singular value: designs that determine what is wanted stay above 1e-2 on a few wires.
+_SINGULAR = 1e-6
+_STARTS, _STEPS = 64, 300
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class DualFrame:
+    """The duals of P preparations for d features.
+
+    Attributes:
+        matrices: G, (P, d, d), symmetric.
+        functionals: c as a function of the coordinates of ρ_v, (P, 4ᵐ).
+        states: Φ, that of the states that the frame takes the processor to prepare, (P, 4ᵐ).
+        isometry: V, (2ᵐ, d).
+        covers_everything: whether ρ_p span all operators, so that nothing is left uncorrected; or the real ones only.
+    """
+
+    matrices: Tensor
+    functionals: Matrix = field(repr=False)
+    states: Matrix = field(repr=False)
+    isometry: NDArray[np.complex128] = field(repr=False)
+    covers_everything: bool
+
+    @classmethod
+    def of(cls, states: Matrix, isometry: NDArray[np.complex128]) -> Self:
+        """The dual frame of some states.
+
+        Args:
+            states: Φ, (P, 4ᵐ).
+            isometry: V, (2ᵐ, d).
+
+        Raises:
+            SurrogateError: the states do not determine Re V† M V.
+        """
+        everything = len(states) >= states.shape[1] and np.linalg.cond(states) < 1 / _SINGULAR
+        # A real ρ_v has no string with an odd number of Y.
+        seen = np.ones(states.shape[1], dtype=bool) if everything else _even_strings(states.shape[1])
+        if not everything and np.abs(isometry.imag).max() > 1e-9:
+            raise SurrogateError(
+                "the compiled encoder's state is complex, and these preparations determine real ones only; take the "
+                "tetrahedral design"
+            )
+        if not everything and np.linalg.matrix_rank(states[:, seen], tol=_SINGULAR * len(states)) < seen.sum():
+            raise SurrogateError(
+                f"{len(states)} preparations do not determine the operators on {_wires(states)} wires; noise leaves "
+                "too little of them"
+            )
+        functionals = np.zeros_like(states)
+        functionals[:, seen] = np.linalg.pinv(states[:, seen]).T
+        matrices = IdealEncoder(isometry).operators(torch.as_tensor(functionals))
+        return cls((matrices + matrices.mT) / 2, functionals, states, isometry, bool(everything))
+
+    def coefficients(self, v: Tensor) -> Tensor:
+        """c(v), (B, P), for features (B, d)."""
+        v = v / v.norm(dim=1, keepdim=True)
+        return torch.einsum("bi,pij,bj->bp", v, self.matrices, v)
+
+    def variance(self, v: Tensor) -> Tensor:
+        """Σ_p c_p(v)², (B,): the variance in units of 1/S, S shots a circuit, where values have none less than that."""
+        return self.coefficients(v).square().sum(1)
+
+    def worst_variance(self) -> float:
+        """The largest of these, found by ascent from many starts."""
+        return _largest(self.variance, self.matrices.shape[1])
+
+    def trace_norm(self, states: Matrix, v: Tensor) -> Tensor:
+        """‖Σ_p c_p(v) X_p − X(v)‖₁, (B,), of what is prepared in truth: no observable errs by more times its norm.
+
+        Args:
+            states: coordinates of the states in truth, (P, 4ᵐ).
+            v: features, (B, d).
+        """
+        made = self.coefficients(v) @ torch.as_tensor(states)
+        difference = (made - self.wanted(v)) / 2 ** _wires(self.states)
+        strings = torch.as_tensor(pauli_strings(_wires(self.states)))
+        matrices = torch.tensordot(difference.to(strings.dtype), strings, dims=1)
+        values: Tensor = torch.linalg.eigvalsh(matrices)
+        return values.abs().sum(1)
+
+    def worst_trace_norm(self, states: Matrix) -> float:
+        """The largest of these over all features, found by ascent from many starts."""
+        return _largest(lambda v: self.trace_norm(states, v), self.matrices.shape[1], starts=8, steps=40)
+
+    def wanted(self, v: Tensor) -> Tensor:
+        """Coordinates of ρ_v, (B, 4ᵐ)."""
+        v = v / v.norm(dim=1, keepdim=True)
+        kets = v.to(torch.complex128) @ torch.as_tensor(self.isometry).T
+        strings = torch.as_tensor(pauli_strings(_wires(self.states)))
+        return torch.einsum("bi,pij,bj->bp", kets.conj(), strings, kets).real
+
+
+def _largest(function: Callable[[Tensor], Tensor], size: int, *, starts: int = _STARTS, steps: int = _STEPS) -> float:
+    """The maximum of a function of a unit vector, (B, d) → (B,), as far as ascent from random starts finds it."""
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(starts, size, generator=generator, dtype=torch.float64).requires_grad_()
+    optimiser = torch.optim.Adam([v], lr=0.05)
+    best = 0.0
+    for _ in range(steps):
+        values = function(v)
+        best = max(best, float(values.detach().max()))
+        optimiser.zero_grad()
+        (-values.sum()).backward()
+        optimiser.step()
+    return best
+
+
+def _even_strings(size: int) -> NDArray[np.bool_]:
+    """Which strings have an even number of Y, (4ᵐ,)."""
+    digits = np.arange(size)[:, None] // 4 ** np.arange((size.bit_length() - 1) // 2) % 4
+    return (digits == 2).sum(axis=1) % 2 == 0
+
+
+def _wires(states: Matrix) -> int:
+    return (states.shape[1].bit_length() - 1) // 2
