@@ -104,7 +104,7 @@ def test_a_snapshot_is_scaled_up_to_a_million_and_no_further() -> None:
     with pytest.raises(RecipeError, match=r"^--set scale=1e30: scale is 1e\+30.*1,000,000$"):
         NoiseRecipe.load("fake_manila", ["scale=1e30"])
     with pytest.raises(RecipeError, match=r"^--set scale=2e6: scale is 2e\+06.*1,000,000$"):
-        load_backend("fake_manila", ["scale=2e6"])
+        load_backend("snapshot_manila", ["scale=2e6"])
     with pytest.raises(ValueError, match="the largest scale here is 1,000,000"):
         recipe.build(compiled).scaled(1e7)
 
