@@ -105,10 +105,11 @@ def make_console() -> Console:
 def _is_users(error: Exception) -> bool:
     """Whether an error is one that the libraries below raise on purpose, with a message for the user."""
     # Looked up only now: these modules import torch and Qiskit.
+    from qdeq_qiskit.backends.runtime.errors import HardwareError
     from qdeq_qiskit.models import ModelFileError
     from qdeq_qiskit.training.errors import DataError, RunError, SetupError, TrainingError
 
-    return isinstance(error, DataError | RunError | SetupError | TrainingError | ModelFileError)
+    return isinstance(error, DataError | RunError | SetupError | TrainingError | ModelFileError | HardwareError)
 
 
 @contextmanager
