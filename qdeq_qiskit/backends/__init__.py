@@ -1,4 +1,4 @@
-"""Where circuits are evaluated: exactly (on Aer or in torch), with shots, with noise, on copies of processors, or on processors.
+"""Where circuits are evaluated: exactly (on Aer or in torch), with shots, with noise, on processors or copies of them.
 
 `BACKENDS` holds the kinds of backends that recipes name. `HeisenbergEstimator`, `HeisenbergGradient` and `QNNConnector`
 are the same exact evaluation for users of Qiskit's own `EstimatorQNN` and `TorchConnector`. Names are imported on first

@@ -144,7 +144,7 @@ def result_of(job: Any) -> PubResult[Any]:
 def jobs_of(rows: int, cost: MitigationCost, *, num_qubits: int) -> list[int]:
     """How many rows each job of one call gets, within the limits of executions, circuits and bytes.
 
-    A row is never divided, though it alone exceed them.
+    A row is never divided, though it alone may exceed them.
 
     Args:
         rows: of angles.

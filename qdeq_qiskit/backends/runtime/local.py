@@ -103,5 +103,8 @@ class LocalJob(Job):
     def outcome(self, request: JobRequest) -> JobOutcome:
         return JobOutcome(self._arrays, qpu_seconds=0.0)
 
+    def qpu_seconds(self) -> float | None:
+        return 0.0
+
     def cancel(self) -> None:
         """Nothing is left to be cancelled."""

@@ -15,7 +15,13 @@ from torch import Tensor
 from qdeq_qiskit.backends.compiled import CompiledCircuit
 from qdeq_qiskit.backends.machine import Machine, shift_rules
 from qdeq_qiskit.backends.measurement import Measurement
-from qdeq_qiskit.backends.runtime.estimation import estimator_options, jobs_of, with_shared_parameters
+from qdeq_qiskit.backends.runtime.errors import ProcessorError
+from qdeq_qiskit.backends.runtime.estimation import (
+    MAX_EXECUTIONS,
+    estimator_options,
+    jobs_of,
+    with_shared_parameters,
+)
 from qdeq_qiskit.backends.runtime.isa import fold_angles
 from qdeq_qiskit.backends.runtime.job import JobOutcome, JobRequest
 from qdeq_qiskit.backends.runtime.joint_readout import JointReadout
@@ -184,9 +190,12 @@ class RuntimeMachine(JobMachine):
     ) -> None:
         super().__init__(compiled, noise, recipe, shots=shots, seed=seed, execution=execution)
         self._dispatcher, self._time = dispatcher, time
+        _check_size(self.cost)
         self.shots_per_call = round(JOB_OVERHEAD / time.execution(self._duration))
 
     def outcomes(self, requests: Sequence[JobRequest]) -> list[dict[str, np.ndarray]]:
+        for request in requests:
+            _check_size(request.cost)
         return [outcome.arrays for outcome in self._dispatcher.run(requests)]
 
     def affords(self, calls: Sequence[tuple[int, int | None]]) -> bool:
@@ -198,3 +207,14 @@ class RuntimeMachine(JobMachine):
         cost = self._cost(shots)
         jobs = jobs_of(rows, cost, num_qubits=self._compiled.num_qubits)
         return sum(self._time.job(cost.total_shots(each), self._duration) for each in jobs)
+
+
+def _check_size(cost: MitigationCost) -> None:
+    """Raises ProcessorError if a single row does not fit into a job."""
+    executions = cost.total_shots(1)
+    if executions > MAX_EXECUTIONS:
+        raise ProcessorError(
+            f"{cost.shots:,} shots of each circuit are {executions:,} executions for a single evaluation, with "
+            f"{cost.configurations_per_row} circuits and what mitigation adds, and a job has at most "
+            f"{MAX_EXECUTIONS:,}; take fewer shots"
+        )
