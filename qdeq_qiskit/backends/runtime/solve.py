@@ -14,6 +14,7 @@ from qdeq_qiskit.backends.runtime.errors import LedgerError
 from qdeq_qiskit.backends.runtime.fingerprint import fingerprint
 from qdeq_qiskit.backends.runtime.job import JobOutcome, JobRequest, JobState, Processor
 from qdeq_qiskit.backends.runtime.job_row import SUBMITTING, JobRow
+from qdeq_qiskit.backends.runtime.retries import patiently
 from qdeq_qiskit.backends.runtime.stored_arrays import npy, npz, read_npy, read_npz
 
 if TYPE_CHECKING:
@@ -124,6 +125,19 @@ class Solve:
         self.close()
         return cancelled
 
+    def refresh_usage(self, processor: Processor, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Ask what is charged for jobs that are done, where that was not known yet.
+
+        It is for people to read: a request stays charged to a budget as it was, or a replay would decide otherwise.
+        """
+        for row in self.jobs():
+            if row.state != JobState.DONE or row.qpu_seconds is not None or row.job_id is None:
+                continue
+            job_id, doing = row.job_id, f"{processor.name}: asking for the usage of job {row.job_id}"
+            job = patiently(lambda job_id=job_id: processor.job(job_id), sleep=sleep, doing=doing)  # type: ignore[misc]
+            if job is not None:
+                self.update_job(row, qpu_seconds=patiently(job.qpu_seconds, sleep=sleep, doing=doing))
+
     def jobs(self) -> list[JobRow]:
         """Its jobs, in the order of requests and attempts."""
         return self._ledger.jobs(self.id)
@@ -154,6 +168,10 @@ class Solve:
     def attempts(self, number: int) -> list[JobRow]:
         """The attempts at a request, in their order."""
         return self._ledger.jobs(self.id, number)
+
+    def has_job(self, job_id: str) -> bool:
+        """Whether a job of that id is written down."""
+        return self._ledger.one("SELECT 1 FROM jobs WHERE solve=? AND job_id=?", self.id, job_id) is not None
 
     def write_attempt(self, number: int, request: JobRequest, predicted: float) -> JobRow:
         """Write down a new attempt with a tag of its own, and the request if it is the first one."""

@@ -13,6 +13,7 @@ from qdeq_qiskit.backends.runtime.surroundings import LISTINGS, Surroundings, li
 
 _FETCHES = 5  # of a result that is missing or malformed
 _LAG = 300.0  # seconds after which a listing shows all jobs that were taken
+_LOOKS = (1, 4)  # polls after which a twin is looked for, which a listing shows late
 _FINAL = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 _poll_wait = waits(0.5, factor=1.5, longest=20.0)
@@ -59,9 +60,11 @@ class Work:
             if not self._adopt(LISTINGS if time.time() - row.submitted < _LAG else 1):
                 self._submit(is_doubtful=True)
             return
+        if self._adopt(1):
+            return
         job_id = row.job_id
         self._job = self._around.ask(lambda: self._around.processor.job(job_id), "asking for a job")
-        if self._job is None and not self._adopt(1):
+        if self._job is None:
             local = self._around.processor.is_local
             reason = "the process that ran it ended" if local else "the service does not know the job any more"
             self._note(state=JobState.FAILED.value, reason=reason, qpu_seconds=0.0 if local else None)
@@ -112,10 +115,13 @@ class Work:
             if failed and self._adopt(LISTINGS):
                 return self._job
             try:
-                return self._around.processor.submit(self.request, [tag])
+                job = self._around.processor.submit(self.request, [tag])
+                if self._around.solve.has_job(job.id):
+                    raise TransientFault(f"the service acknowledged it as job {job.id}, which is another one")
             except TransientFault:
                 failed = True  # nobody knows whether the service has taken it
                 raise
+            return job
 
         try:
             self._job = self._around.ask(submit, "handing in a job")
@@ -180,6 +186,8 @@ class Work:
             if not wait:
                 return state
             self._around.sleep(_poll_wait(polls))
+            if polls in _LOOKS:
+                self._adopt(1)
             polls += 1
 
     def _fetched(self) -> JobOutcome | None:

@@ -47,6 +47,7 @@ class ScriptedService:
     calls: Counter = field(default_factory=Counter)
     states: list = field(default_factory=list)  # of the next jobs, each a list of states, one for each time it is asked
     reason: str | None = None
+    usage_is_pending: bool = False
     lag: int = 0  # how often a listing does not show a new job
 
     def happens(self, verb):
@@ -87,7 +88,10 @@ class ScriptedJob(Job):
 
     def outcome(self, request):
         self._service.happens("outcome")
-        return JobOutcome({"evs": answer(self._request)}, 2.5)
+        return JobOutcome({"evs": answer(self._request)}, None if self._service.usage_is_pending else 2.5)
+
+    def qpu_seconds(self):
+        return 2.5
 
     def cancel(self):
         self._service.happens("cancel")

@@ -250,6 +250,17 @@ def test_a_budget_is_charged_alike_in_the_first_run_and_in_a_replay():
     assert world.solve.spent_seconds == pytest.approx(first.spent)
 
 
+def test_usage_that_is_known_late_is_told_but_changes_no_charge():
+    world = World(usage_is_pending=True)
+    first, second = Budget(100), Budget(100)
+    world.run(budget=first)
+    assert [row.qpu_seconds for row in world.solve.jobs()] == [None] * 4
+    world.solve.refresh_usage(ScriptedProcessor(world.service), sleep=world.slept.append)
+    assert world.solve.spent_seconds == 4 * 2.5
+    world.run(budget=second)
+    assert second.spent == first.spent == pytest.approx(sum(QPUTime().of(of) for of in REQUESTS))
+
+
 def test_a_local_processors_jobs_are_charged_as_predicted_and_run_again_if_the_process_ended():
     world = World()
     world.service.faults = {"state": [raises(Killed())]}
