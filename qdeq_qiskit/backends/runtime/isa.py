@@ -12,6 +12,7 @@ left out where no row needs them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,6 +25,8 @@ from qdeq_qiskit.backends.runtime.errors import ProcessorError
 from qdeq_qiskit.noise.compiled_gates import Location, circuit_gates
 
 _SHARED = ParameterVector("fold", 0)  # a name that comes after that of other parameters
+_INSTRUCTIONS = {"rz": 1, "delay": 1}
+_ONE_QUBIT, _TWO_QUBITS, _MEASURE, _INIT = 2, 5, 10, 50
 # An angle that is outside by rounding alone is put on the edge, as that costs no gate.
 _ROUNDING = 1e-9
 
@@ -52,6 +55,26 @@ def check_gates(circuit: QuantumCircuit, physical: tuple[int, ...], target: Targ
             f"{name} has rzz, for angles from 0 to π/2, and no rx with which others are folded into that range; set "
             "fractional_gates: false"
         )
+
+
+def control_instructions(circuit: QuantumCircuit, *, noise_factor: float = 1.0) -> int:
+    """The most instructions that the control system has for one qubit in one execution, by IBM's count.
+
+    The count is that of the limits of jobs (https://quantum.cloud.ibm.com/docs/guides/job-limits).
+
+    Args:
+        circuit: in native gates, without measurements, which are added to the count.
+        noise_factor: how many times two-qubit gates are there, on average over circuits.
+    """
+    counts = np.full(circuit.num_qubits, float(_INIT + _MEASURE))
+    for instruction in circuit.data:
+        wires = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
+        if instruction.operation.name == "barrier":
+            continue
+        counts[wires] += (
+            _INSTRUCTIONS.get(instruction.operation.name, _ONE_QUBIT) if len(wires) == 1 else noise_factor * _TWO_QUBITS
+        )
+    return math.ceil(counts.max())
 
 
 def fold_angles(circuit: QuantumCircuit, rows: np.ndarray) -> tuple[QuantumCircuit, np.ndarray]:

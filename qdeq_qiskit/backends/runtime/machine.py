@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from qdeq_qiskit.backends.runtime.estimation import (
     jobs_of,
     with_shared_parameters,
 )
-from qdeq_qiskit.backends.runtime.isa import fold_angles
+from qdeq_qiskit.backends.runtime.isa import control_instructions, fold_angles
 from qdeq_qiskit.backends.runtime.job import JobOutcome, JobRequest
 from qdeq_qiskit.backends.runtime.joint_readout import JointReadout
 from qdeq_qiskit.backends.runtime.qpu_time import JOB_OVERHEAD, Budget, QPUTime, circuit_duration
@@ -96,6 +97,7 @@ class JobMachine(Machine):
         self._compiled, self._noise, self._recipe, self._execution = compiled, noise, recipe, execution
         factors = recipe.zne.noise_factors if recipe.zne else (1.0,)
         self._duration = circuit_duration(compiled, init_qubits=execution.init_qubits, noise_factors=factors)
+        self._instructions = control_instructions(compiled.circuit, noise_factor=math.fsum(factors) / len(factors))
         self._generator = np.random.default_rng(seed)
 
     @abstractmethod
@@ -127,11 +129,15 @@ class JobMachine(Machine):
             seed=0,
             duration=self._duration,
         )
-        ends = np.cumsum(jobs_of(len(rows), cost, num_qubits=circuit.num_qubits))
+        ends = np.cumsum(self.jobs(len(rows), cost))
         return [
             dataclasses.replace(whole, rows=part, seed=int(self._generator.integers(2**31)))
             for part in np.split(rows, ends[:-1])
         ]
+
+    def jobs(self, rows: int, cost: MitigationCost) -> list[int]:
+        """How many of some rows each job gets, if a row costs that."""
+        return jobs_of(rows, cost, num_qubits=self._compiled.num_qubits, instructions=self._instructions)
 
     def _measured(self, rows: np.ndarray, cost: MitigationCost) -> Measurement:
         requests = self.requests(rows, cost)
@@ -205,8 +211,7 @@ class RuntimeMachine(JobMachine):
     def _seconds(self, rows: int, shots: int | None) -> float:
         """What one call takes of the processor."""
         cost = self._cost(shots)
-        jobs = jobs_of(rows, cost, num_qubits=self._compiled.num_qubits)
-        return sum(self._time.job(cost.total_shots(each), self._duration) for each in jobs)
+        return sum(self._time.job(cost.total_shots(each), self._duration) for each in self.jobs(rows, cost))
 
 
 def _check_size(cost: MitigationCost) -> None:

@@ -95,6 +95,8 @@ def test_jobs_keep_within_executions_circuits_and_bytes(monkeypatch):
     assert jobs_of(1500, plain, num_qubits=4) == [610, 610, 280]
     few = MitigationRecipe.parse("none").overhead(10, num_bases=2)
     assert jobs_of(12_000, few, num_qubits=4) == [5000, 5000, 2000]
+    # 26,800,000 // 20,000 circuits
+    assert jobs_of(2000, few, num_qubits=4, instructions=20_000) == [670, 670, 660]
     # With calibration: 32 circuits of 128 shots, and so many a row.
     trex = MitigationRecipe.parse("trex").overhead(4096)
     assert jobs_of(1000, trex, num_qubits=4) == [311, 311, 311, 67]

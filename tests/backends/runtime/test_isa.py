@@ -10,7 +10,7 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeTorino
 from qiskit_ibm_runtime.utils.utils import is_valid_rzz_pub
 
 from qdeq_qiskit.backends.runtime.errors import ProcessorError
-from qdeq_qiskit.backends.runtime.isa import check_gates, fold_angles
+from qdeq_qiskit.backends.runtime.isa import check_gates, control_instructions, fold_angles
 
 PI = np.pi
 ANGLES = [0.3, PI / 2, 1.8, PI, -PI, -0.2, -1.9, 4.0, 5.5, 2 * PI, 9.0, -7.7, 0.0, PI / 2 + 1e-12, -1e-12, 3 * PI / 2]
@@ -85,3 +85,17 @@ def test_a_gate_that_the_processor_lacks_is_an_error_that_names_it():
         check_gates(circuit, (0, 4), FakeManilaV2().target, "manila")
     with pytest.raises(ProcessorError, match=r"torino has no cx on qubits \(0, 1\)"):
         check_gates(circuit, (0, 1), FakeTorino().target, "torino")
+
+
+def test_control_instructions_are_those_of_ibms_table():
+    circuit = QuantumCircuit(2)
+    circuit.rz(0.1, 0)
+    circuit.sx(0)
+    circuit.barrier()
+    circuit.cz(0, 1)
+    circuit.cz(0, 1)
+    circuit.x(1)
+    circuit.x(1)
+    # init 50, measure 10, rz 1, sx 2, x 2, cz 5: wire 0 has 60 + 1 + 2 + 10, wire 1 has 60 + 10 + 4.
+    assert control_instructions(circuit) == 74
+    assert control_instructions(circuit, noise_factor=3) == 94
