@@ -40,7 +40,7 @@ def result_of(solve: Solve, work: Work, outcome: Outcome, *, seconds: float) -> 
         "accuracy_interval_of": outcome.accuracy_interval_of,
         "metrics": outcome.test.metrics(),
         "reasons": reasons_of(outcome.test),
-        "noiseless": _noiseless(work, outcome.test),
+        "noiseless": _noiseless(work, outcome),
         "compiled": work.compile_figures.figures(),
         "predicted": solve.predicted,
         "used": used(solve),
@@ -71,12 +71,12 @@ def reasons_of(test: Evaluation) -> dict[str, int]:
     return {reason.name: int(counts[reason]) for reason in Reason if counts[reason]}
 
 
-def _noiseless(work: Work, test: Evaluation) -> dict[str, Any] | None:
+def _noiseless(work: Work, outcome: Outcome) -> dict[str, Any] | None:
     """The same images on the exact backend of the training, beside these; None if it was trained on another one."""
-    classifier = work.subject.classifier
-    if not classifier.backend.exact or classifier.backend.noisy:
+    model, test = outcome.model, outcome.test
+    if not model.backend.exact or model.backend.noisy:
         return None
-    exact = evaluate(classifier, work.images)
+    exact = evaluate(model, work.images)
     moved = np.linalg.norm(test.state - exact.state, axis=1)
     return {
         "accuracy": exact.accuracy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from qdeq_qiskit.circuits import QNNCircuit
@@ -55,9 +56,9 @@ class Subject:
             content.update((directory.model / name).read_bytes())
         return cls(directory, classifier, splits, content.hexdigest())
 
-    @property
+    @cached_property
     def qnn(self) -> QNNCircuit:
-        """The circuit that is evaluated."""
+        """The circuit that is evaluated, one and the same object, so that it is compiled once."""
         return self.classifier.options.circuit(self.classifier.circuit)
 
     def test_images(self, count: int) -> Images:

@@ -9,6 +9,7 @@ from typing import Any
 from qdeq_qiskit.hardware.cost import Prediction
 from qdeq_qiskit.hardware.solve_folder import SolveFolder
 from qdeq_qiskit.hardware.work import Work
+from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.evaluation import Evaluation
 
 
@@ -18,6 +19,7 @@ class Outcome:
 
     Attributes:
         test: each test image's outcome.
+        model: the one that was tested, on the backend that it was trained on.
         accuracy_interval: of the accuracy, at 95%.
         accuracy_interval_of: what it accounts for, in a few words.
         figures: what the method has to say beside that, by section, in plain values.
@@ -25,6 +27,7 @@ class Outcome:
     """
 
     test: Evaluation
+    model: QDEQClassifier
     accuracy_interval: tuple[float, float]
     accuracy_interval_of: str
     figures: dict[str, Any] = field(default_factory=dict)

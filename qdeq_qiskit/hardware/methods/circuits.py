@@ -21,4 +21,5 @@ class Circuits(Method):
     def run(self, work: Work, folder: SolveFolder) -> Outcome:
         images = work.images
         test = evaluate(work.classifier(), images, chunk=len(images))
-        return Outcome(test, wilson_interval(test.accuracy, len(images)), "the number of images")
+        interval = wilson_interval(test.accuracy, len(images))
+        return Outcome(test, work.subject.classifier, interval, "the number of images")

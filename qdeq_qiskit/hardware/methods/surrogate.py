@@ -38,6 +38,7 @@ class Surrogate(Method):
         offset = _offset(work, surrogate, test, folder)
         return Outcome(
             test,
+            classifier,
             shaken.accuracy_interval,
             "the errors of the operators, which all images share (bootstrap)",
             figures={"operators": measured.figures(), "bootstrap": shaken.figures(), "offset": offset.figures()},

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from qdeq_qiskit.backends.kinds import Backend
 from qdeq_qiskit.backends.runtime.errors import BudgetError
-from qdeq_qiskit.equilibrium import Reason
+from qdeq_qiskit.backends.runtime.qpu_time import Budget
 from qdeq_qiskit.hardware.cost import Prediction, rehearse
 from qdeq_qiskit.hardware.methods._method import Method, Outcome
 from qdeq_qiskit.hardware.settings import Tuning
@@ -51,10 +51,12 @@ class Tune(Method):
         losses = _train(classifier, work.training_images, tuning, purse)
         test = evaluate(classifier, images, chunk=len(images)) if losses else before
         before.save(folder.before)
-        _saved(work.subject, classifier).save(folder.model)
+        tuned = _at_home(work.subject, classifier)
+        tuned.save(folder.model)
         cut = len(losses) < tuning.steps
         return Outcome(
             test,
+            tuned,
             wilson_interval(test.accuracy, len(images)),
             "the number of images",
             figures={
@@ -79,7 +81,7 @@ class _Purse:
         budget: None for no limit.
     """
 
-    budget: Any
+    budget: Budget | None
     test: float = 0.0
     step: float = 0.0
     _before: float = field(default=0.0, repr=False)
@@ -94,16 +96,17 @@ class _Purse:
 
     def affords_step(self) -> bool:
         """Whether a step can be taken and the result be tested."""
-        return self.budget is None or bool(self.budget.affords(self.step + self.test))
+        return self.budget is None or self.budget.affords(self.step + self.test)
 
-    def ended(self, reasons: Tensor) -> bool:
-        """Whether it ended before all fixed points were known."""
-        return self.budget is not None and bool((reasons == int(Reason.BUDGET)).any())
+    @property
+    def refusals(self) -> int:
+        """How often something could not be paid so far, and was left out."""
+        return 0 if self.budget is None else self.budget.refusals
 
     def _since(self) -> float:
         if self.budget is None:
             return 0.0
-        spent = float(self.budget.spent)
+        spent = self.budget.spent
         difference, self._before = spent - self._before, spent
         return difference
 
@@ -119,8 +122,9 @@ def _train(classifier: QDEQClassifier, images: Images, tuning: Tuning, purse: _P
         if not purse.affords_step():
             break
         try:
+            before = purse.refusals
             output = classifier.classify(features)
-            if purse.ended(output.solution.reason):
+            if purse.refusals > before:  # some fixed points are not known, and their gradients would be wrong
                 break
             loss = torch.nn.functional.cross_entropy(output.logits, labels)
             optimizer.zero_grad()
@@ -145,8 +149,8 @@ def _trainable(subject: Subject, backend: Backend) -> QDEQClassifier:
     return classifier.eval()
 
 
-def _saved(subject: Subject, tuned: QDEQClassifier) -> QDEQClassifier:
-    """The tuned weights in the model as it was, which can be read back anywhere."""
+def _at_home(subject: Subject, tuned: QDEQClassifier) -> QDEQClassifier:
+    """The tuned weights on the backend that the model was trained on, where it can be read back anywhere."""
     classifier = subject.classifier.on_backend(subject.classifier.backend)
     classifier.load_tensors(tuned.tensors())
     return classifier
