@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -133,8 +134,8 @@ class Solve:
         for row in self.jobs():
             if row.state != JobState.DONE or row.qpu_seconds is not None or row.job_id is None:
                 continue
-            job_id, doing = row.job_id, f"{processor.name}: asking for the usage of job {row.job_id}"
-            job = patiently(lambda job_id=job_id: processor.job(job_id), sleep=sleep, doing=doing)  # type: ignore[misc]
+            doing = f"{processor.name}: asking for the usage of job {row.job_id}"
+            job = patiently(partial(processor.job, row.job_id), sleep=sleep, doing=doing)
             if job is not None:
                 self.update_job(row, qpu_seconds=patiently(job.qpu_seconds, sleep=sleep, doing=doing))
 

@@ -328,7 +328,7 @@ class Handler(BaseHTTPRequestHandler):
                     "status": service.get_status,
                 }[what]()
             case "GET", "instances", "usage":
-                return {"usage_limit_reached": False}
+                return {"usage_limit_reached": bool(service.settings.get("exhausted"))}
             case "POST", "jobs":
                 return service.post_job(json.loads(content))
             case "GET", "jobs":
