@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from ._map import FixedPointMap, MeasuredJacobian
+from ._noiseless import NoiselessModel
 from ._prices import on_grid
 from ._reason import Reason
 from ._root import Root
 from ._sampled_state import SampledState
+from ._spectrum import Spectrum
 from .solvers import Evaluation
 from .solvers.sampled import SampledSolver
 
@@ -28,6 +30,12 @@ _WIDEST = 1e3
 """An estimate with a wider 95% half-width than so many times max(1, ‖w‖) says nothing: states are bounded."""
 
 _MOST_ESTIMATES = 40
+
+_MODELLED_SHARE = 0.1
+"""An estimate that owes more of its variance to the error of a noiseless Jacobian is made again, if it is among the
+first `_MODELLED_ESTIMATES`."""
+
+_MODELLED_ESTIMATES = 2
 
 _MARGIN = 1.1
 """How many times the shots that a predicted covariance asks for are taken: it is not quite the one that comes out."""
@@ -47,9 +55,12 @@ def solve_sampled(fixed_point_map: FixedPointMap, start: Tensor, solver: Sampled
     """
     with torch.no_grad():
         run = _Run(fixed_point_map, start, solver, trace=trace)
-        run.search()
-        run.rescue()
-        run.average()
+        if run.model is None:
+            run.search()
+            run.rescue()
+            run.average()
+        else:
+            run.approach(run.model)
         run.estimate()
         return run.root()
 
@@ -58,9 +69,8 @@ class _Run(SampledState):
     """The phases."""
 
     def search(self) -> None:
-        """Steps, for each sample until its residual is within its noise: damped ones, or Newton's if J is at hand."""
-        everyone = torch.arange(len(self.w), device=self.w.device)
-        rows = self.payable(everyone, lambda count: [self.planned_look(count), *self.least_estimate(count)])
+        """Damped steps, for each sample until its residual is within its noise."""
+        rows = self._able_to_begin()
         for iteration in range(self.solver.max_iterations + 1):
             rows = self._look(rows) if len(rows) else rows
             if not len(rows) or iteration == self.solver.max_iterations:
@@ -69,16 +79,24 @@ class _Run(SampledState):
             if not self.leaves_an_estimate(len(rows)):
                 self.curtailed = True
                 break
-            if self.noiseless is None:
-                self._damped_step(rows, iteration)
-            else:
-                self.newton_step(rows, self.noiseless.at(rows, self.w[rows]).jacobian)
-        if self.noiseless is None:
-            self.stable = self.reason == int(Reason.WITHIN_NOISE)
+            self._damped_step(rows, iteration)
+        self.stable = self.reason == int(Reason.WITHIN_NOISE)
+
+    def approach(self, model: NoiselessModel) -> None:
+        """The model's fixed points, of which those of the scaled model are near the ones that are sought."""
+        rows = self._able_to_begin()
+        if not len(rows):
+            return
+        self.w[rows] = model.root(rows, self.w[rows])
+        self._look(rows)
+        rows = rows[self.relative[rows].isfinite()]
+        self.w[rows] = model.root(rows, self.w[rows])
+        self.iterations[rows] += 1
+        self.reason[rows] = int(Reason.WITHIN_NOISE)  # if they are not, the estimate's own step says so
 
     def rescue(self) -> None:
         """Newton steps with measured Jacobians, for those that damped steps did not bring into the noise."""
-        for _ in range(self.solver.newton_steps if self.noiseless is None else 0):
+        for _ in range(self.solver.newton_steps):
             rows = self._unsettled()
             price = self.prices.value(self.prices.shots) + self.prices.jacobian(self.prices.jacobian_shots)
             rows = self.affordable(rows, self.prices.reserve + price)
@@ -133,13 +151,14 @@ class _Run(SampledState):
         rows = (self.reason == int(Reason.WITHIN_NOISE)).nonzero().squeeze(1)
         rows, shots = self._within_means(rows, self._first_shots(rows))
         bound = torch.full_like(rows, _FAR, dtype=torch.double)
-        for _ in range(_MOST_ESTIMATES):
+        for attempt in range(_MOST_ESTIMATES):
             if not len(rows):
                 return
             value, covariance, measured = self._fresh(rows, shots)
             finite = (
                 torch.cat([each.flatten(1) for each in (value, covariance, measured.jacobian)], 1).isfinite().all(1)
             )
+            start = self.w[rows]
             w, covariance, length = self._newton_estimate(rows, value, covariance, measured)
             # In double precision, where it is finite although the sample's own precision may have no such number.
             half = (NORMAL_95 * covariance.diagonal(dim1=1, dim2=2).amax(1).sqrt()).nan_to_num(nan=torch.inf)
@@ -149,7 +168,10 @@ class _Run(SampledState):
             self.w[rows[good]], self.covariance[rows[good]] = w[good], covariance[good].to(self.covariance)
             self.covariance[rows[wide]] = torch.nan
             self.iterations[rows[good]] += 1
-            more, next_shots = self._next_shots(rows, shots, half.where(finite, 0.0), far=good & (length > bound))
+            far = length > bound
+            if self.model is not None and attempt < _MODELLED_ESTIMATES:
+                far |= self._leans_on_the_model(measured, w - start, covariance)
+            more, next_shots = self._next_shots(rows, shots, half.where(finite, 0.0), far=good & far)
             self.reason[rows[wide & ~more]] = int(Reason.UNDETERMINED)
             bound = (_FAR * next_shots / shots)[more]
             going = rows[more]
@@ -159,8 +181,8 @@ class _Run(SampledState):
 
     def _fresh(self, rows: Tensor, shots: Tensor) -> tuple[Tensor, Tensor, MeasuredJacobian]:
         """What an estimate is made of: value, (M, n), its covariance, (M, n, n), and the Jacobian."""
-        if self.noiseless is not None:
-            jacobian = self.noiseless.at(rows, self.w[rows])  # of what was measured before
+        if self.model is not None:
+            jacobian = self.model.jacobian(rows, self.w[rows])  # of what was measured before
             return *self.evaluate_each(rows, shots), jacobian
         value, covariance = self.evaluate_each(rows, shots)
         return value, covariance, self.measure_jacobian_each(rows, self.jacobian_shots_beside(shots))
@@ -168,9 +190,9 @@ class _Run(SampledState):
     def _first_shots(self, rows: Tensor) -> Tensor:
         """Shots a circuit of the samples' first estimates, (M,)."""
         first = torch.full_like(rows, self.solver.estimate * self.prices.shots)
-        if self.noiseless is not None and self.solver.precision is not None and len(rows):
+        if self.model is not None and self.solver.precision is not None and len(rows):
             # J is known beforehand, and with it how wide an interval will be.
-            inverse = self.spectrum(rows, self.noiseless.at(rows, self.w[rows]).jacobian).inverse
+            inverse = self.spectrum(rows, self.model.jacobian(rows, self.w[rows]).jacobian).inverse
             spread = inverse @ self.noise[rows].double() @ inverse.mT
             half = (NORMAL_95 * spread.diagonal(dim1=1, dim2=2).amax(1).sqrt()).nan_to_num(nan=torch.inf)
             needed = self.prices.shots * _MARGIN * (half / self.solver.precision).square()
@@ -198,6 +220,11 @@ class _Run(SampledState):
         self.reduced[rows] = shots < wanted
         rows = self.payable(rows, lambda count: self.estimate_of(shots[:count]))
         return rows, shots[: len(rows)]
+
+    def _able_to_begin(self) -> Tensor:
+        """The samples that the map's budget pays one evaluation and the least estimate of; the others end here."""
+        everyone = torch.arange(len(self.w), device=self.w.device)
+        return self.payable(everyone, lambda count: [self.planned_look(count), *self.least_estimate(count)])
 
     def _unsettled(self) -> Tensor:
         """The samples that are not within their noise yet, and may still get there."""
@@ -243,6 +270,16 @@ class _Run(SampledState):
         spread = inverse @ noise @ inverse.mT
         length = (whole * torch.linalg.solve_ex(spread, whole)[0]).sum(1) / whole.shape[1]
         return self.w[rows] + step.to(self.w), spread, length
+
+    def _leans_on_the_model(self, measured: MeasuredJacobian, step: Tensor, covariance: Tensor) -> Tensor:
+        """Whether much of an estimate's covariance, (M, n, n), is that of a noiseless Jacobian, (M,).
+
+        Such an error is the same for all repetitions; from the estimate, another step is shorter, and so is its error.
+        """
+        inverse = Spectrum.of(measured.jacobian, self.solver.floor).inverse
+        modelled = inverse @ measured.double().error_along(step.double()) @ inverse.mT
+        shares = modelled.diagonal(dim1=1, dim2=2).sum(1) / covariance.diagonal(dim1=1, dim2=2).sum(1)
+        return shares > _MODELLED_SHARE
 
     def _next_shots(self, rows: Tensor, shots: Tensor, width: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Which samples are estimated once more, (M,), and with how many shots; notes whom the budget stops.

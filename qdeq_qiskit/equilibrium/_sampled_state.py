@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._map import FixedPointMap, MeasuredJacobian, PlannedCall
-from ._noiseless import NoiselessJacobian
+from ._noiseless import NoiselessModel
 from ._prices import Prices
 from ._reason import Reason
 from ._root import Root, checked_value
@@ -35,9 +35,9 @@ class SampledState:
         self.map, self.solver = fixed_point_map, solver
         self.exact = not fixed_point_map.is_sampled
         self.prices = Prices.of(fixed_point_map, solver)
-        self.noiseless: NoiselessJacobian | None = None
+        self.model: NoiselessModel | None = None
         if solver.jacobian == "noiseless" and not self.exact:
-            self.noiseless = NoiselessJacobian(noiseless_map(fixed_point_map), n, error=solver.jacobian_error)
+            self.model = NoiselessModel(_noiseless_map(fixed_point_map), n, error=solver.jacobian_error)
         count = torch.zeros(samples, dtype=torch.int64, device=start.device)
         self.w = start.clone()
         self.residual = start.new_full((samples,), torch.inf)
@@ -96,8 +96,8 @@ class SampledState:
         self.noise[rows] = covariance
         self.evaluations[rows] += 1
         self.shots[rows] += self.prices.value(shots)
-        if self.noiseless is not None:
-            self.noiseless.learn(rows, w, value, covariance)
+        if self.model is not None:
+            self.model.learn(rows, w, value, covariance)
         return covariance
 
     def evaluate_each(self, rows: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,14 +161,14 @@ class SampledState:
     def least_estimate(self, samples: int) -> list[PlannedCall]:
         """What the least estimate of so many samples takes."""
         least = [self.planned_look(samples)]
-        if self.noiseless is None:
+        if self.model is None:
             least.append(self._planned_jacobian(samples, self.prices.jacobian_shots))
         return least
 
     def estimate_of(self, shots: Tensor) -> list[PlannedCall]:
         """What an estimate takes with these shots a circuit, (M,)."""
         calls = [PlannedCall(int((shots == count).sum()), shots=count) for count in torch.unique(shots).tolist()]
-        if self.noiseless is None:
+        if self.model is None:
             beside = self.jacobian_shots_beside(shots)
             counts = torch.unique(beside).tolist()
             calls += [self._planned_jacobian(int((beside == count).sum()), count) for count in counts]
@@ -201,7 +201,7 @@ class SampledState:
         return self.map if len(rows) == len(self.w) else self.map.select(rows)
 
 
-def noiseless_map(fixed_point_map: FixedPointMap) -> FixedPointMap:
+def _noiseless_map(fixed_point_map: FixedPointMap) -> FixedPointMap:
     """The map of the machine without errors.
 
     Raises:
