@@ -191,3 +191,15 @@ def test_shipped_recipes_of_copies_name_their_processor():
             assert str(Snapshot.fake(entry.name).target.num_qubits) in entry.description
     assert load_backend("ibm").max_qpu_seconds is not None
     assert Path(recipes.find("backends", "snapshot_torino")).is_file()
+
+
+def test_a_copy_of_a_processor_has_exact_expectation_values_of_its_own():
+    snapshot = IBMBackend(name="fake_manila", shots=64, optimization_level=1, transpiler_seed=3).snapshot()
+    assert (snapshot.exact, snapshot.name, snapshot.optimization_level, snapshot.transpiler_seed) == (
+        True,
+        "fake_manila",
+        1,
+        3,
+    )
+    with pytest.raises(ValueError, match="least_busy is a processor"):
+        IBMBackend(shots=64).snapshot()

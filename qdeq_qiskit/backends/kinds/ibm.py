@@ -13,6 +13,7 @@ from torch import nn
 
 from qdeq_qiskit.backends.compiled import CompiledCircuit, compile_circuit
 from qdeq_qiskit.backends.kinds._backend import Backend
+from qdeq_qiskit.backends.kinds.snapshot import SnapshotBackend
 from qdeq_qiskit.backends.mitigated import check_mitigation
 from qdeq_qiskit.backends.runtime.connection import Connection
 from qdeq_qiskit.backends.runtime.isa import check_gates
@@ -305,6 +306,22 @@ class IBMBackend(Backend):
             rep_delay=self.rep_delay,
             session_id=session_id,
             on_session=on_session,
+        )
+
+    def snapshot(self) -> SnapshotBackend:
+        """The exact expectation values of the same circuits on a copy of a processor, unmitigated.
+
+        Raises:
+            ValueError: it is no copy.
+        """
+        if not self.is_fake:
+            raise ValueError(f"{self.name} is a processor; exact expectation values are those of a copy of one")
+        return SnapshotBackend(
+            name=self.name,
+            shots=None,
+            optimization_level=self.optimization_level,
+            transpiler_seed=self.transpiler_seed,
+            idle_relaxation=self._decouples,
         )
 
     def default_solver(self) -> Solver:
