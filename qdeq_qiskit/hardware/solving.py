@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from qdeq_qiskit.backends.runtime.qpu_time import Budget
 from qdeq_qiskit.backends.runtime.solve import JobRow, Solve
 from qdeq_qiskit.hardware.methods import METHODS
 from qdeq_qiskit.hardware.report import write_report
-from qdeq_qiskit.hardware.results import result_of
+from qdeq_qiskit.hardware.results import result_of, used
 from qdeq_qiskit.hardware.settings import SolveSettings
 from qdeq_qiskit.hardware.solve_folder import LEDGER, SolveFolder
 from qdeq_qiskit.hardware.subject import Subject
@@ -69,7 +69,8 @@ def submit(plan: Plan, *, wait: bool = True, progress: Progress | None = None) -
             # Once more, so that the ledger learns of the session that the first job opens.
             opened = _opened(solve, work.settings, plan.work.subject.qnn.num_qubits)
             work = work.bound_to(opened)
-        return _run(solve, work, wait, progress)
+        with closing(work.connection.processor):
+            return _run(solve, work, wait, progress)
 
 
 def resume(
@@ -95,9 +96,12 @@ def resume(
     with Ledger.open(run / LEDGER) as ledger:
         for solve in unfinished(ledger):
             try:
-                ended.append(_run(solve, _reopened(solve, subject), wait, progress))
+                work = _reopened(solve, subject)
+                with closing(work.connection.processor):
+                    ended.append(_run(solve, work, wait, progress))
             except HardwareError as error:
                 ended.append(error)
+        _complete_usage(run, ledger)
     return ended
 
 
@@ -111,8 +115,8 @@ def cancel(run: Path) -> dict[int, list[str]]:
     cancelled = {}
     with Ledger.open(run / LEDGER) as ledger:
         for solve in unfinished(ledger):
-            opened = _opened(solve, settings_of(solve), num_qubits=1)
-            cancelled[solve.id] = solve.cancel(opened.processor)
+            with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
+                cancelled[solve.id] = solve.cancel(processor)
     return cancelled
 
 
@@ -129,6 +133,19 @@ def settings_of(solve: Solve) -> SolveSettings:
 def _check_ledger(run: Path) -> None:
     """Say that nothing was submitted, rather than make an empty ledger."""
     Ledger.read(run / LEDGER).close()
+
+
+def _complete_usage(run: Path, ledger: Ledger) -> None:
+    """Ask what finished solves were charged where that was not known when they ended."""
+    for solve in ledger.solves():
+        result = solve.result
+        if result is None or all(row.qpu_seconds is not None for row in solve.jobs()):
+            continue
+        with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
+            solve.refresh_usage(processor)
+        result["used"] = used(solve)
+        solve.finish(result)
+        SolveFolder.of(run, solve.id).write_result(result)
 
 
 def _reopened(solve: Solve, subject: Subject) -> Work:
@@ -154,6 +171,7 @@ def _run(solve: Solve, work: Work, wait: bool, progress: Progress | None) -> Sol
     with _telling_how_to_go_on(path):
         outcome = METHODS[settings.method].run(bound, folder)
         outcome.test.save(folder.test)
+        solve.refresh_usage(processor)
         result = result_of(solve, bound, outcome, seconds=time.time() - started)
         folder.write_result(result)
         write_report(solve, bound, folder, result)

@@ -11,6 +11,7 @@ from rich.table import Table
 from qdeq_qiskit.backends.runtime.ledger import Ledger
 from qdeq_qiskit.backends.runtime.solve import Solve
 from qdeq_qiskit.equilibrium import Reason
+from qdeq_qiskit.hardware.methods import METHODS
 from qdeq_qiskit.hardware.results import used
 from qdeq_qiskit.hardware.submission import Plan
 
@@ -26,6 +27,7 @@ def plan_table(plan: Plan) -> Table:
     table.add_section()
     table.add_row("backend", plan.work.backend.describe())
     table.add_row("images", f"{len(plan.work.images):,}")
+    table.add_row("method", METHODS[settings.method].describe(plan.work))
     for name, value in prediction_lines(prediction.figures()):
         table.add_row(name, value)
     budget = settings.max_qpu_seconds

@@ -38,6 +38,10 @@ class Method(ABC):
     """A way to use a processor. It asks for the same circuits whenever it is run on the same answers."""
 
     @abstractmethod
+    def describe(self, work: Work) -> str:
+        """What it does, in one sentence without its full stop."""
+
+    @abstractmethod
     def predict(self, work: Work) -> Prediction:
         """What it will take; nothing is asked of the processor."""
 

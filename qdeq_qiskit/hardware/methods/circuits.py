@@ -15,6 +15,9 @@ from qdeq_qiskit.training.evaluation import evaluate, wilson_interval
 class Circuits(Method):
     """All images in one batch: one job takes an evaluation of all that have not converged."""
 
+    def describe(self, work: Work) -> str:
+        return "circuits: an evaluation of all images that are not finished is one job"
+
     def predict(self, work: Work) -> Prediction:
         return predict(work.subject.classifier, work.backend, work.images.pixels)
 

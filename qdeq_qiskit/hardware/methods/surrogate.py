@@ -23,6 +23,9 @@ from qdeq_qiskit.training.fit import setting_up
 class Surrogate(Method):
     """Re(M_k(θ)) from product states, all outputs in the same circuits."""
 
+    def describe(self, work: Work) -> str:
+        return f"surrogate: {_plan(work).describe().rstrip('.')}"
+
     def predict(self, work: Work) -> Prediction:
         return predict_probes(_plan(work), work.backend)
 

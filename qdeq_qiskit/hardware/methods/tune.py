@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from torch import Tensor
 
 from qdeq_qiskit.backends.kinds import Backend
 from qdeq_qiskit.backends.runtime.errors import BudgetError
@@ -30,6 +29,13 @@ class Tune(Method):
     Without Jacobian penalty and dropout: the one would take second derivatives, which are not measured, and the other
     is of no use on a few images. The budget is kept for the test at the end: the steps stop before it runs short.
     """
+
+    def describe(self, work: Work) -> str:
+        tuning = _options(work)
+        return (
+            f"tune: {tuning.steps} step{'s' * (tuning.steps > 1)} on {len(work.training_images):,} training images, "
+            f"gradients by {tuning.gradient.replace('_', ' ')}; {len(work.images):,} test images before and after"
+        )
 
     def predict(self, work: Work) -> Prediction:
         tuning = _options(work)
