@@ -199,6 +199,11 @@ class IBMBackend(Backend):
             max_qpu_seconds=self.max_qpu_seconds,
         )
 
+    @property
+    def connection(self) -> Connection | None:
+        """What it was bound to by `on`, if it was."""
+        return self._connection
+
     def on(self, connection: Connection) -> IBMBackend:
         """The same options, on a processor that was opened before, with its dispatcher."""
         bound = self.model_copy()
