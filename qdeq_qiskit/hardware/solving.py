@@ -67,7 +67,7 @@ def submit(plan: Plan, *, wait: bool = True, progress: Progress | None = None) -
         )
         if not work.connection.processor.is_local:
             # Once more, so that the ledger learns of the session that the first job opens.
-            opened = _opened(solve, work.settings, plan.work.subject.qnn.num_qubits)
+            opened = _opened(solve, work.settings, work.subject.qnn.num_qubits, begins=True)
             work = work.bound_to(opened)
         with closing(work.connection.processor):
             return _run(solve, work, wait, progress)
@@ -154,9 +154,10 @@ def _reopened(solve: Solve, subject: Subject) -> Work:
     return Work.resume(subject, settings, solve.calibration, opened)
 
 
-def _opened(solve: Solve, settings: SolveSettings, num_qubits: int) -> Connection:
+def _opened(solve: Solve, settings: SolveSettings, num_qubits: int, *, begins: bool = False) -> Connection:
+    """The processor of a solve; one that is paused refuses only what begins."""
     assert isinstance(settings.backend, IBMBackend)
-    return settings.backend.open(num_qubits, session_id=solve.session_id, on_session=solve.keep_session)
+    return settings.backend.open(num_qubits, session_id=solve.session_id, on_session=solve.keep_session, begins=begins)
 
 
 def _run(solve: Solve, work: Work, wait: bool, progress: Progress | None) -> Solved:

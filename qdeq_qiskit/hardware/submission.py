@@ -10,6 +10,7 @@ from pathlib import Path
 from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.backends.kinds.ibm import IBMBackend
 from qdeq_qiskit.backends.runtime.errors import BudgetError
+from qdeq_qiskit.backends.surrogate import DEFAULT_DESIGN
 from qdeq_qiskit.hardware.cost import Prediction
 from qdeq_qiskit.hardware.methods import METHODS
 from qdeq_qiskit.hardware.settings import MethodName, SolveSettings, Tuning
@@ -80,6 +81,8 @@ def make_plan(order: Order) -> Plan:
         RunError, ModelFileError, RecipeError, DataError, SetupError, HardwareError: something cannot be used or does
             not fit together; the message says what.
     """
+    if order.design is not None and order.method != "surrogate":
+        raise RecipeError(f"--design is about the probes of --method surrogate, and the method is {order.method}")
     subject = Subject.open(order.run, data_dir=order.data_dir)
     backend = chosen_backend(order)
     opened = backend.open(subject.qnn.num_qubits)
@@ -91,7 +94,7 @@ def make_plan(order: Order) -> Plan:
         test_digest=subject.test_images(order.test_samples or order.samples).digest(),
         model_digest=subject.model_digest,
         max_qpu_seconds=backend.max_qpu_seconds,
-        design=order.design,
+        design=(order.design or DEFAULT_DESIGN) if order.method == "surrogate" else None,
         tuning=_tuning(order, subject) if order.method == "tune" else None,
     )
     work = Work.begin(subject, settings, opened)

@@ -17,7 +17,7 @@ from qdeq_qiskit.training.fit import setting_up
 from qdeq_qiskit.training.images import Images
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
     """A solve that can be predicted and run.
 

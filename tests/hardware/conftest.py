@@ -7,20 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from trained_recipe import TRAINING
 
 from qdeq_qiskit.backends.runtime.local import LocalProcessor
 from qdeq_qiskit.hardware import solving
 from qdeq_qiskit.training.fit import fit
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
-TRAINING = """
-description: "three digits, on four qubits"
-data: {name: digits, classes: [0, 3, 6]}
-circuit: qdeq4-amplitude
-backend: {kind: exact, precision: double}
-model: {features: {pool: {kernel: 2}}}
-optimisation: {epochs: 3, batch_size: 32, learning_rate: 0.05}
-"""
 MANILA = "{kind: ibm, name: fake_manila, shots: 256, seed: 11, optimization_level: 1}"
 
 

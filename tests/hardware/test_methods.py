@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from trained_recipe import TRAINING
 
 from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.backends.surrogate import MeasuredOperators
@@ -17,6 +19,8 @@ from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.errors import SetupError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
+from qdeq_qiskit.training.fit import fit
+from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
 
 BreaksAt = Callable[[int], list[int]]
@@ -68,8 +72,6 @@ def test_a_step_follows_the_gradient_of_the_processors_own_loss(run: Path, manil
 def test_an_interrupted_tuning_ends_in_the_same_weights(
     run: Path, trained: Path, manila: str, tmp_path: Path, breaks_at: BreaksAt
 ) -> None:
-    import shutil
-
     whole = breaks_at(-1)
     submit(make_plan(tuning(run, manila)))
     other = Path(shutil.copytree(trained, tmp_path / "other"))
@@ -121,14 +123,8 @@ def test_the_offset_to_circuits_is_told_where_both_were_run(run: Path, manila: s
 
 
 def test_what_has_no_surrogate_is_refused_in_one_sentence(tmp_path: Path, manila: str) -> None:
-    from conftest import TRAINING
-
-    from qdeq_qiskit.training.fit import fit
-    from qdeq_qiskit.training.recipe import TrainingRecipe
-
-    (tmp_path / "angles.yaml").write_text(
-        TRAINING.replace("qdeq4-amplitude", "qdeq4-angle").replace("epochs: 3", "epochs: 1")
-    )
+    recipe = TRAINING.replace("qdeq4-amplitude", "qdeq4-angle").replace("epochs: 3", "epochs: 1")
+    (tmp_path / "angles.yaml").write_text(recipe)
     run = fit(TrainingRecipe.load(tmp_path / "angles.yaml"), out=tmp_path / "angles", report=False).path
     with pytest.raises(SetupError, match="angle"):
         make_plan(Order(run, manila, 3, "surrogate"))

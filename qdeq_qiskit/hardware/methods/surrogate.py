@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-from qdeq_qiskit.backends.surrogate import SurrogateBackend, measure_operators, plan_probes
+from qdeq_qiskit.backends.surrogate import (
+    DEFAULT_DESIGN,
+    ProbePlan,
+    SurrogateBackend,
+    measure_operators,
+    plan_probes,
+)
 from qdeq_qiskit.hardware.cost import Prediction, predict_probes
 from qdeq_qiskit.hardware.methods._method import Method, Outcome
 from qdeq_qiskit.hardware.offset import OffsetReport, expected_offset, offset_report
@@ -64,13 +71,15 @@ def _offset(work: Work, surrogate: QDEQClassifier, test: Evaluation, folder: Sol
     )
 
 
-def _plan(work: Work) -> Any:
+@lru_cache(maxsize=1)
+def _plan(work: Work) -> ProbePlan:
+    """The preparations; it is asked for the price, for a description, and for the work itself."""
     with setting_up():
         return plan_probes(
             work.subject.qnn,
             work.compiled,
             work.connection.snapshot.noise,
-            design=work.settings.design or "tetrahedral",
+            design=work.settings.design or DEFAULT_DESIGN,
         )
 
 
