@@ -68,6 +68,8 @@ def _translated(error: Exception, doing: str, hide: Callable[[str], str], warned
         return TransientFault(what)
     if isinstance(error, IBMError | QiskitBackendNotFoundError):
         return ProcessorError(what)
+    if isinstance(error, KeyError):  # the client looks up fields of an answer without a thought
+        return TransientFault(f"{doing}: the service's answer has no {hide(_line(error))}")
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, final
@@ -27,6 +28,8 @@ LEAST_BUSY = "least_busy"
 
 ANSWER_WITHIN = 60.0
 """Seconds for which a request other than a submission may stay without an answer."""
+
+_log = logging.getLogger(__name__)
 
 Mode = Literal["job", "batch", "session"]
 
@@ -192,11 +195,15 @@ class IBMProcessor(Processor):
 
     def close(self) -> None:
         """Close the batch or session: it takes no more jobs, and those that it has go on."""
-        session = self._session or self._joined()
-        if session is not None:
-            with told(f"{self.name}: closing the {self._mode}", self._hide):
-                session.close()
-            self._session = None
+        try:
+            session = self._session or self._joined()
+            if session is not None:
+                with told(f"{self.name}: closing the {self._mode}", self._hide):
+                    session.close()
+        except HardwareError as error:  # it is the end of other work, whose own error must not be hidden
+            what = f"{self._mode} {self.session_id}"
+            _log.warning("%s may still be open, and is charged until it is closed (%s)", what, error)
+        self._session = None
 
     def _expanded(self, request: JobRequest) -> JobRequest:
         """The request on the processor's own qubits."""

@@ -17,7 +17,7 @@ from qdeq_qiskit.backends.runtime.errors import HardwareError, ProcessorError
 
 T = TypeVar("T")
 
-_TRIES = 9  # with the waits below: for about six minutes
+_TRIES = 9  # with the waits below: for about four minutes
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 120.0
 
 JOB_TRIES = 3

@@ -1,13 +1,16 @@
-"""Kills solves at random moments: `python killing.py FOLDER KILLS PORT`, with the client's variables set.
+"""Kills solves at random moments: `python killing.py FOLDER KILLS PORT [RUN]`, with the client's variables set.
 
-Processes are forked from this one, which has imported all that they need, so that kills do not hit imports alone.
+The solve is the small one of `chain`, or, given a run directory, that of a trained model. Processes are forked from
+this one, which has imported all that they need, so that kills do not hit imports alone.
 """
 
 import os
 import random
+import shutil
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -15,23 +18,27 @@ import chain
 import qiskit_ibm_runtime.executor_estimator  # noqa: F401 (before forking)
 from standing_in import StandIn
 
-LONGEST = 2.0  # seconds until a process is killed
+
+def small(folder):
+    return 2.0, lambda: chain.run(folder / "ledger.sqlite").ravel()
 
 
-def child(path, output):
-    angles = chain.run(path)
-    output.write_text(" ".join(repr(float(angle)) for angle in angles.ravel()))
-    os._exit(0)
+def model(folder, run):
+    import trained_model
+
+    copy = Path(shutil.copytree(run, folder / "run"))
+    return 5.0, lambda: trained_model.solve(copy)
 
 
-def attempt(path, output, seconds):
+def attempt(solve, output, seconds):
     """Whether the process was killed before it was done."""
     process = os.fork()
     if process == 0:
         try:
-            child(path, output)
-        except BaseException as error:
-            print(f"failed {error!r}", flush=True)
+            output.write_text(" ".join(repr(float(value)) for value in solve()))
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
             os._exit(1)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -47,16 +54,19 @@ def main():
     folder, kills, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     service = StandIn.at(port)
     moments = random.Random(2026)
-    killed, solve = 0, 0
-    while killed < kills:
+    killed, number = 0, 0
+    while killed < kills or not number:
         service.set(forget=True, settings={"lag": 1})
-        path, output = folder / f"ledger-{solve}.sqlite", folder / f"angles-{solve}.txt"
+        place = folder / f"solve-{number}"
+        place.mkdir()
+        output = place / "numbers.txt"
+        longest, solve = model(place, Path(sys.argv[4])) if len(sys.argv) > 4 else small(place)
         while not output.exists():
-            killed += attempt(path, output, moments.uniform(0, LONGEST) if killed < kills else 60.0)
+            killed += attempt(solve, output, moments.uniform(0, longest) if killed < kills else 300.0)
         counts = Counter(service.records()["evaluations"])
         print("solved", output.read_text())
         print("evaluated", *counts.values(), flush=True)
-        solve += 1
+        number += 1
     print(f"killed {killed}")
 
 

@@ -26,7 +26,7 @@ def main():
     folder, service = Path(sys.argv[1]), StandIn.at(int(sys.argv[2]))
     logging.basicConfig(level=logging.DEBUG, filename=folder / "log.txt")
     for faults in WORLDS:
-        service.set(settings={"echo": f"(apikey {TOKEN})", "lag": 1}, **faults)
+        service.set(settings={"echo": f"(it was {TOKEN})", "lag": 1}, **faults)
         try:
             print("solved", chain.run(folder / "ledger.sqlite"))
         except Exception:

@@ -79,6 +79,7 @@ def raised(error):
         (IBMNotAuthorizedError("who are you"), AccountError),
         (ConnectionResetError("reset"), TransientFault),
         (IBMRuntimeError("no such session"), ProcessorError),
+        (KeyError("state"), TransientFault),
     ],
 )
 def test_the_clients_errors_say_whether_another_try_is_worth_it(error, kind):

@@ -240,6 +240,31 @@ def test_a_budget_is_asked_before_anything_is_handed_in():
     world.run(budget=Budget(needed))
 
 
+def test_a_job_in_place_of_one_that_failed_has_to_be_paid_too():
+    world = World(states=[[JobState.FAILED]], reason="Error code 5203")
+    with pytest.raises(BudgetError):
+        world.run(REQUESTS[:1], budget=Budget(1.5 * QPUTime().of(REQUESTS[0])))
+    assert len(world.service.jobs) == 1
+
+
+def test_an_acknowledgement_that_names_a_job_of_before_is_not_believed():
+    world = World()
+    world.run(REQUESTS[:1])
+
+    processor = ScriptedProcessor(world.service)
+    submit = processor.submit
+
+    def misnaming(request, tags):
+        job = submit(request, tags)
+        named = world.service.jobs[0]
+        return named if world.service.calls["submit"] == 2 else job
+
+    processor.submit = misnaming
+    outcomes = world.solve.dispatcher(processor, sleep=world.slept.append).run(REQUESTS[:2])
+    world.assert_done_once(outcomes, REQUESTS[:2])
+    assert len(world.service.jobs) == 2
+
+
 def test_a_budget_is_charged_alike_in_the_first_run_and_in_a_replay():
     world = World(states=[[JobState.FAILED]], reason="Error code 5203")
     first, second = Budget(100), Budget(100)

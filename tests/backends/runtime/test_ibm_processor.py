@@ -150,3 +150,13 @@ def test_a_session_that_was_closed_meanwhile_is_replaced(service, undisturbed, t
     processor.close()
     np.testing.assert_array_equal(chain.run(path, mode="session"), undisturbed)
     assert [session["open"] for session in service.records()["sessions"]] == [False, False]
+
+
+def test_a_session_that_cannot_be_closed_is_told_but_hides_nothing(service, caplog):
+    processor = opened(mode="session")
+    processor.submit(chain.asked([[0.1, 0.2]], 0), ["a-tag"])
+    service.set(close_500=-1)
+    # The client gives up after tries of its own, which take half a minute.
+    processor._session._service._active_api_client._session._initialize_retry(0, 0, 0)
+    processor.close()
+    assert "may still be open, and is charged until it is closed" in caplog.text

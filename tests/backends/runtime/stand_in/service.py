@@ -116,10 +116,11 @@ class Service:
 
     def run_job(self, job_id, params):
         time.sleep(self.settings.pop("first_seconds", 0.0))
+        echo = self.settings.get("echo", "")
         if self.happens("job_fails"):
-            self.end(job_id, "Failed", reason="Failed to run job", code=5203, seconds=0.0)
+            self.end(job_id, "Failed", reason=f"Failed to run job {echo}", code=5203, seconds=0.0)
         elif self.happens("job_fails_for_good"):
-            self.end(job_id, "Failed", reason="Instruction not in basis gates", code=7000, seconds=0.0)
+            self.end(job_id, "Failed", reason=f"Instruction not in basis gates {echo}", code=7000, seconds=0.0)
         elif self.happens("job_is_cancelled"):
             self.end(job_id, "Cancelled", seconds=0.0)
         else:
@@ -164,11 +165,17 @@ class Service:
             raise Refusal(500, "internal error")
         if self.happens("submit_cut_after"):
             raise Cut
+        if self.happens("acknowledged_without_id"):
+            return {"status": "accepted"}
+        if self.happens("acknowledged_by_half_a_text"):
+            return '{"id": "'
         if self.happens("acknowledged_as_another"):
             (job_id,) = self.one("SELECT id FROM jobs ORDER BY seq LIMIT 1")
         return {"id": job_id, "backend": NAME}
 
     def get_jobs(self, query):
+        if self.happens("listing_malformed"):
+            return {}
         tags = set(query.get("tags", []))
         rows = self.all(f"SELECT {JOB} FROM jobs ORDER BY seq {'ASC' if query.get('sort') == ['ASC'] else 'DESC'}")
         jobs = [dict(zip(JOB.split(", "), row, strict=True)) for row in rows]
@@ -187,6 +194,8 @@ class Service:
             raise Cut
         if self.happens("state_hangs"):
             time.sleep(self.settings["hang"])
+        if self.happens("state_malformed"):
+            return {"id": job_id}
         return self.shown(self.job(job_id))
 
     def shown(self, job):
@@ -246,6 +255,8 @@ class Service:
         return {"id": session, "backend_name": NAME, "mode": row[0], "state": state, "accepting_jobs": accepts}
 
     def close_session(self, session):
+        if self.happens("close_500"):
+            raise Refusal(500, "internal error")
         self.session(session)
         with self.turn:
             self.database.execute("UPDATE sessions SET open=0 WHERE id=?", (session,))
