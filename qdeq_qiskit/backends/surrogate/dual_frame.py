@@ -27,7 +27,6 @@ from qdeq_qiskit.backends.surrogate.errors import SurrogateError
 
 # Relative to the largest singular value: designs that determine what is wanted stay above 1e-2 on a few wires.
 _SINGULAR = 1e-6
-_STARTS, _STEPS = 64, 300
 
 
 @final
@@ -80,8 +79,7 @@ class DualFrame:
 
     def coefficients(self, v: Tensor) -> Tensor:
         """c(v), (B, P), for features (B, d)."""
-        v = v / v.norm(dim=1, keepdim=True)
-        return torch.einsum("bi,pij,bj->bp", v, self.matrices, v)
+        return _products(v) @ self.matrices.flatten(1).T
 
     def variance(self, v: Tensor) -> Tensor:
         """Σ_p c_p(v)², (B,): the variance in units of 1/S, S shots a circuit, where values have none less than that."""
@@ -89,35 +87,44 @@ class DualFrame:
 
     def worst_variance(self) -> float:
         """The largest of these, found by ascent from many starts."""
-        return _largest(self.variance, self.matrices.shape[1])
+        return _largest(self.variance, self.matrices.shape[1], starts=64, steps=300)
 
     def trace_norm(self, states: Matrix, v: Tensor) -> Tensor:
-        """‖Σ_p c_p(v) X_p − X(v)‖₁, (B,), of what is prepared in truth: no observable errs by more times its norm.
+        """‖Σ_p c_p(v) X_p − ρ_v‖₁, (B,), of states X in truth: no observable errs by more times its norm.
 
         Args:
             states: coordinates of the states in truth, (P, 4ᵐ).
             v: features, (B, d).
         """
-        made = self.coefficients(v) @ torch.as_tensor(states)
-        difference = (made - self.wanted(v)) / 2 ** _wires(self.states)
-        strings = torch.as_tensor(pauli_strings(_wires(self.states)))
-        matrices = torch.tensordot(difference.to(strings.dtype), strings, dims=1)
-        values: Tensor = torch.linalg.eigvalsh(matrices)
-        return values.abs().sum(1)
+        return _trace_norms(self._difference(states), v)
 
     def worst_trace_norm(self, states: Matrix) -> float:
         """The largest of these over all features, found by ascent from many starts."""
-        return _largest(lambda v: self.trace_norm(states, v), self.matrices.shape[1], starts=8, steps=40)
+        difference = self._difference(states)
+        return _largest(lambda v: _trace_norms(difference, v), self.matrices.shape[1], starts=8, steps=60)
 
-    def wanted(self, v: Tensor) -> Tensor:
-        """Coordinates of ρ_v, (B, 4ᵐ)."""
-        v = v / v.norm(dim=1, keepdim=True)
-        kets = v.to(torch.complex128) @ torch.as_tensor(self.isometry).T
+    def _difference(self, states: Matrix) -> Tensor:
+        """Σ_p c_p(v) X_p − ρ_v as a function of the products v_i v_j, (d², 2ᵐ, 2ᵐ)."""
         strings = torch.as_tensor(pauli_strings(_wires(self.states)))
-        return torch.einsum("bi,pij,bj->bp", kets.conj(), strings, kets).real
+        wanted = IdealEncoder(self.isometry).operators(torch.eye(len(strings), dtype=torch.float64))
+        made = torch.tensordot(torch.as_tensor(states), self.matrices, dims=([0], [0]))
+        coordinates = (made - wanted).flatten(1).T / strings.shape[1]
+        return torch.tensordot(coordinates.to(strings.dtype), strings, dims=1)
 
 
-def _largest(function: Callable[[Tensor], Tensor], size: int, *, starts: int = _STARTS, steps: int = _STEPS) -> float:
+def _trace_norms(difference: Tensor, v: Tensor) -> Tensor:
+    matrices = torch.tensordot(_products(v).to(difference.dtype), difference, dims=1)
+    values: Tensor = torch.linalg.eigvalsh(matrices)
+    return values.abs().sum(1)
+
+
+def _products(v: Tensor) -> Tensor:
+    """v_i v_j / vᵀv, (B, d²)."""
+    v = v / v.norm(dim=1, keepdim=True)
+    return (v.unsqueeze(2) * v.unsqueeze(1)).flatten(1)
+
+
+def _largest(function: Callable[[Tensor], Tensor], size: int, *, starts: int, steps: int) -> float:
     """The maximum of a function of a unit vector, (B, d) → (B,), as far as ascent from random starts finds it."""
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(starts, size, generator=generator, dtype=torch.float64).requires_grad_()

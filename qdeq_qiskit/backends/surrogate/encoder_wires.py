@@ -24,10 +24,12 @@ class EncoderWires:
 
     Attributes:
         wires: those that the state is on, m of the compiled circuit's, in ascending order.
+        qubits: the circuit's qubit that each of them carries.
         isometry: V, (2ᵐ, d), the first of `wires` most significant.
     """
 
     wires: tuple[int, ...]
+    qubits: tuple[int, ...]
     isometry: NDArray[np.complex128] = field(repr=False)
 
     @classmethod
@@ -49,7 +51,8 @@ class EncoderWires:
         isometry = circuit.ideal_isometry()
         if isometry is None:
             raise SurrogateError("the compiled encoder's state is no linear function of the features")
-        return cls(*_on_its_wires(isometry, compiled.num_qubits))
+        wires, small = _on_its_wires(isometry, compiled.num_qubits)
+        return cls(wires, _qubits(small, qnn.num_qubits), small)
 
 
 def _on_its_wires(isometry: NDArray[np.complex128], num_wires: int) -> tuple[tuple[int, ...], NDArray[np.complex128]]:
@@ -59,3 +62,18 @@ def _on_its_wires(isometry: NDArray[np.complex128], num_wires: int) -> tuple[tup
     small = table[tuple(slice(None) if wire in used else 0 for wire in range(num_wires))].reshape(2 ** len(used), -1)
     largest = small.ravel()[np.abs(small).argmax()]
     return used, small * (abs(largest) / largest)
+
+
+def _qubits(isometry: NDArray[np.complex128], num_qubits: int) -> tuple[int, ...]:
+    """The qubit whose bit of a feature's index is each wire's bit; any m, where V is more than an order of wires."""
+    m = len(isometry).bit_length() - 1
+    found = {}
+    for bit in range(m):
+        if 2**bit < isometry.shape[1]:
+            column = np.abs(isometry[:, 2**bit])
+            place = m - int(column.argmax()).bit_length()
+            if np.isclose(column.max(), 1) and int(column.argmax()).bit_count() == 1:
+                found[place] = num_qubits - 1 - bit
+    if sorted(found) != [*range(m)]:
+        return tuple(range(m))
+    return tuple(found[place] for place in range(m))

@@ -54,7 +54,7 @@ class MeasuredOperators:
     @property
     def operators(self) -> Tensor:
         """A, (K, d, d), symmetric."""
-        return torch.einsum("pk,pij->kij", self.values, self.duals)
+        return _combined(self.values, self.duals)
 
     @property
     def correction(self) -> Tensor:
@@ -62,8 +62,7 @@ class MeasuredOperators:
 
         No f_k is moved by more; a calibration that is off by its own size would cost as much.
         """
-        plain = torch.einsum("pk,pij->kij", self.values, self.uncorrected)
-        return torch.linalg.matrix_norm(self.operators - plain, ord=2)
+        return torch.linalg.matrix_norm(_combined(self.values, self.duals - self.uncorrected), ord=2)
 
     @property
     def has_errors(self) -> bool:
@@ -137,7 +136,7 @@ class MeasuredOperators:
 
     def _coefficients(self, v: Tensor) -> Tensor:
         v = v.double() / v.double().norm(dim=1, keepdim=True)
-        return torch.einsum("bi,pij,bj->bp", v, self.duals, v)
+        return (v.unsqueeze(2) * v.unsqueeze(1)).flatten(1) @ self.duals.flatten(1).T
 
 
 def measure_operators(
@@ -173,6 +172,11 @@ def measure_operators(
         design=plan.design,
         shots=spent,
         circuits=circuits,
-        bias_bound=plan.bias_bound(),
-        miscalibration_bound=plan.miscalibration_bound(),
+        bias_bound=plan.bias_bound,
+        miscalibration_bound=plan.miscalibration_bound,
     )
+
+
+def _combined(values: Tensor, duals: Tensor) -> Tensor:
+    """Σ_p y_pk G_p, (K, d, d)."""
+    return (values.mT @ duals.flatten(1)).unflatten(1, duals.shape[1:])

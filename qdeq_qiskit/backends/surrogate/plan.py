@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -59,12 +60,14 @@ class ProbePlan:
         """Circuits in all, without those that mitigation adds."""
         return self.preparations * self.circuits_per_preparation
 
+    @cached_property
     def bias_bound(self) -> float:
         """How far any f may be off although the calibration is right; zero for designs that cover everything."""
         if self.frame.covers_everything:
             return 0.0
         return self.largest_norm * self.frame.worst_trace_norm(self.frame.states)
 
+    @cached_property
     def miscalibration_bound(self) -> float:
         """How far any f may be off if the preparations' calibrated errors are not there at all.
 
@@ -113,7 +116,7 @@ def plan_probes(
             f"max_preparations is {max_preparations:,}; take --method circuits, or raise the limit"
         )
     entries = chosen.preparations(len(encoder.wires), edges_of(compiled, encoder.wires))
-    probes = tuple(probe_circuit(qnn, compiled, encoder.wires, preparations) for preparations in entries)
+    probes = tuple(probe_circuit(qnn, compiled, encoder, preparations) for preparations in entries)
     by_calibration = [prepared_states(probe, encoder.wires, noise_of(probe.compiled)) for probe in probes]
     ideal = [prepared_states(probe, encoder.wires, None) for probe in probes]
     norms = [float(np.abs(observable.coeffs).sum()) for observable in compiled.observables]

@@ -9,7 +9,7 @@ from typing import final
 
 import torch
 from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter, ParameterExpression, ParameterVector
+from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression, ParameterVector
 from qiskit.transpiler import generate_preset_pass_manager
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from qdeq_qiskit.backends.native_programs import affine_angles, native_programs,
 from qdeq_qiskit.backends.program import AngleMap, GateProgram, Operation, program_of
 from qdeq_qiskit.backends.slot_circuit import slot_circuit
 from qdeq_qiskit.backends.surrogate.designs import Edge, Preparations
+from qdeq_qiskit.backends.surrogate.encoder_wires import EncoderWires
 from qdeq_qiskit.circuits import QNNCircuit
 
 
@@ -54,18 +55,19 @@ def edges_of(compiled: CompiledCircuit, wires: tuple[int, ...]) -> list[Edge]:
 
 
 def probe_circuit(
-    qnn: QNNCircuit, compiled: CompiledCircuit, wires: tuple[int, ...], preparations: Preparations
+    qnn: QNNCircuit, compiled: CompiledCircuit, encoder: EncoderWires, preparations: Preparations
 ) -> ProbeCircuit:
     """The compiled circuit with a preparation where its encoder was.
 
     Args:
         qnn: the model's circuit.
         compiled: the same, compiled.
-        wires: of the compiled circuit, where the preparation's wires are, in their order.
+        encoder: where the compiled encoder's state is; the preparation's wires are those, in their order.
         preparations: the states.
     """
+    wires = encoder.wires
     inputs = ParameterVector("probe", 2 * len(wires))
-    source, kept = _source(qnn, compiled, preparations, inputs)
+    source, kept = _source(qnn, compiled, encoder.qubits, preparations, inputs)
     slots = ParameterVector("p", source.num_slots)
     native = QuantumCircuit(compiled.num_qubits)
     native.compose(_native_preparation(compiled, wires, preparations, slots), inplace=True)
@@ -88,13 +90,19 @@ def probe_circuit(
 
 
 def _source(
-    qnn: QNNCircuit, compiled: CompiledCircuit, preparations: Preparations, inputs: ParameterVector
+    qnn: QNNCircuit,
+    compiled: CompiledCircuit,
+    qubits: tuple[int, ...],
+    preparations: Preparations,
+    inputs: ParameterVector,
 ) -> tuple[GateProgram, list[int]]:
     """Preparation and weight block before compilation, and which slots of the old source the latter had."""
     old = compiled.source
     _, rest = split_at_inputs(old, set(qnn.input_parameters))
     kept = sorted(operation.slot for operation in rest if operation.slot is not None)
-    first = program_of(_preparation(preparations, inputs), [*inputs])
+    circuit = QuantumCircuit(qnn.num_qubits)
+    circuit.compose(_preparation(preparations, inputs), qubits=qubits, inplace=True)
+    first = program_of(circuit, [*inputs])
     place = {slot: first.num_slots + index for index, slot in enumerate(kept)}
     operations = (
         *first.operations,
@@ -150,7 +158,7 @@ def _moved(program: GateProgram, moved: dict[int, Parameter]) -> tuple[Parameter
     return tuple(found)
 
 
-def _after_barrier(circuit: QuantumCircuit) -> Iterator:
+def _after_barrier(circuit: QuantumCircuit) -> Iterator[CircuitInstruction]:
     instructions = iter(circuit.data)
     for instruction in instructions:
         if instruction.operation.name == "barrier":
