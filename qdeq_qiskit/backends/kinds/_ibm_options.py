@@ -66,7 +66,9 @@ class IBMOptions(Backend):
     rep_delay: float | None = Field(
         default=None, ge=0, le=1, description="Seconds between two shots; null for the processor's own."
     )
-    init_qubits: bool = Field(default=True, description="Whether qubits are reset before each shot.")
+    init_qubits: bool = Field(
+        default=True, description="Whether qubits are reset before each shot; those of a copy always are."
+    )
     weight_gradient: WeightGradient = Field(
         default="parameter_shift",
         description="How gradients of the weights are measured: parameter_shift, or spsa (two circuits a sample).",

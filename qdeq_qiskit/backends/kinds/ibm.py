@@ -22,7 +22,7 @@ from qdeq_qiskit.backends.runtime.qpu_time import QPUTime
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import SampledSolver, Solver
-from qdeq_qiskit.noise import MitigationRecipe
+from qdeq_qiskit.noise import CircuitNoise, MitigationRecipe
 from qdeq_qiskit.noise.snapshots import Snapshot
 
 
@@ -129,7 +129,11 @@ class IBMBackend(IBMOptions):
     def _machine(self, compiled: CompiledCircuit, connection: Connection) -> RuntimeMachine:
         processor, recipe = connection.processor, self.mitigation or MitigationRecipe()
         check_gates(compiled.circuit, compiled.physical, processor.target, processor.name)
-        noise = connection.snapshot.noise(compiled, idle_relaxation=self.decouples)
+        # What a processor's calibration says of its noise matters only to what is done against it.
+        if recipe.readout != "none" or self.decouples:
+            noise = connection.snapshot.noise(compiled, idle_relaxation=self.decouples)
+        else:
+            noise = CircuitNoise(compiled.num_qubits)
         check_mitigation(compiled, noise, recipe, self.num_shots)
         return RuntimeMachine(
             compiled,
