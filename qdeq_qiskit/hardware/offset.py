@@ -104,8 +104,10 @@ def expected_offset(
     Raises:
         ValueError: the circuit has too many wires to be computed exactly.
     """
+    qnn = classifier.options.circuit(classifier.circuit)
     ideal, noisy = (
-        classifier.on_backend(_CalibrationBackend.of(compiled, noise, encoder_noise=noisy)) for noisy in (False, True)
+        classifier.on_backend(_CalibrationBackend.of(NoisyCircuit(qnn, compiled, noise, encoder_noise=encoder_noise)))
+        for encoder_noise in (False, True)
     )
     first, other = evaluate(ideal, images), evaluate(noisy, images)
     lift = ideal.equilibrium.lift
@@ -194,14 +196,12 @@ class _CalibrationBackend(Backend):
     """Exact values of a compiled circuit with its noise; no recipe names it."""
 
     kind: Literal["calibration"] = "calibration"
-    encoder_noise: bool
-    _compiled: CompiledCircuit = PrivateAttr()
-    _noise: CircuitNoise = PrivateAttr()
+    _circuit: NoisyCircuit = PrivateAttr()
 
     @classmethod
-    def of(cls, compiled: CompiledCircuit, noise: CircuitNoise, *, encoder_noise: bool) -> Self:
-        backend = cls(encoder_noise=encoder_noise)
-        backend._compiled, backend._noise = compiled, noise
+    def of(cls, circuit: NoisyCircuit) -> Self:
+        backend = cls()
+        backend._circuit = circuit
         return backend
 
     @property
@@ -213,11 +213,11 @@ class _CalibrationBackend(Backend):
         return True
 
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> NoisyLayer:
-        circuit = NoisyCircuit(qnn, self._compiled, self._noise, encoder_noise=self.encoder_noise)
-        return NoisyLayer(circuit, precision="double", weight=weight)
+        # A classifier builds its circuit anew, with parameters of the same names; compiled was the first one.
+        return NoisyLayer(self._circuit, precision="double", weight=weight)
 
     def default_solver(self) -> Solver:
         return Newton()
 
     def describe(self) -> str:
-        return "the calibration's noise" + ("" if self.encoder_noise else ", encoder without noise")
+        return "the calibration's noise" + ("" if self._circuit.encoder_noise else ", encoder without noise")

@@ -11,6 +11,8 @@ from trained_recipe import TRAINING
 
 from qdeq_qiskit.backends.runtime.local import LocalProcessor
 from qdeq_qiskit.hardware import solving
+from qdeq_qiskit.hardware.solving import submit
+from qdeq_qiskit.hardware.submission import Order, make_plan
 from qdeq_qiskit.training.fit import fit
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
@@ -47,9 +49,9 @@ def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def breaks_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
-    """Interrupts the process at one of the jobs that are handed in; returns a list that grows by one for each job.
+    """Interrupts the process at one of the jobs that are handed in from now on; returns a list that grows by each.
 
-    Given the number of the job, from 0; a negative one for never.
+    Given the number of the job, from 0; a negative one for never. Rehearsals hand in jobs too: plan before.
     """
     submit = LocalProcessor.submit
 
@@ -66,3 +68,18 @@ def breaks_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
         return handed_in
 
     return break_at
+
+
+@pytest.fixture
+def interrupted(breaks_at: Callable[[int], list[int]]) -> Callable[[Order, int], int]:
+    """Submits an order and is interrupted at one of its jobs; returns how many were handed in."""
+
+    def interrupt(order: Order, fatal: int) -> int:
+        plan = make_plan(order)
+        handed_in = breaks_at(fatal)
+        with pytest.raises(KeyboardInterrupt, match=f"`qdeq resume {order.run}` goes on"):
+            submit(plan)
+        breaks_at(-1)
+        return len(handed_in)
+
+    return interrupt

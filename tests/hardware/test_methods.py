@@ -50,6 +50,7 @@ def test_tuning_moves_the_weights_and_leaves_a_model_that_runs_anywhere(run: Pat
     assert 0 <= result["tuning"]["before"]["accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_a_step_follows_the_gradient_of_the_processors_own_loss(run: Path, manila: str, tmp_path: Path) -> None:
     (tmp_path / "many.yaml").write_text("{kind: ibm, name: fake_manila, shots: 8192, seed: 3, optimization_level: 1}")
     before = QDEQClassifier.load(run / "model")
@@ -70,18 +71,18 @@ def test_a_step_follows_the_gradient_of_the_processors_own_loss(run: Path, manil
 
 
 def test_an_interrupted_tuning_ends_in_the_same_weights(
-    run: Path, trained: Path, manila: str, tmp_path: Path, breaks_at: BreaksAt
+    run: Path, trained: Path, manila: str, tmp_path: Path, breaks_at: BreaksAt, interrupted: Callable[[Order, int], int]
 ) -> None:
-    whole = breaks_at(-1)
-    submit(make_plan(tuning(run, manila)))
+    plan = make_plan(tuning(run, manila))
+    handed_in = breaks_at(-1)
+    submit(plan)
+    whole = len(handed_in)
     other = Path(shutil.copytree(trained, tmp_path / "other"))
-    before = breaks_at(2 * len(whole) // 3)
-    with pytest.raises(KeyboardInterrupt):
-        submit(make_plan(tuning(other, manila)))
+    before = interrupted(tuning(other, manila), 2 * whole // 3)
     after = breaks_at(-1)
     (ended,) = resume(other)
     assert isinstance(ended, Solved)
-    assert len(before) + len(after) == len(whole)
+    assert before + len(after) == whole
     torch.testing.assert_close(tuned_weight(other), tuned_weight(run), rtol=0, atol=0)
 
 
@@ -99,7 +100,7 @@ def test_a_tuning_that_its_budget_stops_keeps_the_steps_that_it_took(run: Path, 
 def test_the_surrogate_finds_the_fixed_points_of_an_ideal_encoder_before_the_noisy_rest(
     run: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "many.yaml").write_text("{kind: ibm, name: fake_manila, shots: 2048, seed: 3, optimization_level: 1}")
+    (tmp_path / "many.yaml").write_text("{kind: ibm, name: fake_manila, shots: 512, seed: 3, optimization_level: 1}")
     result = submit(make_plan(Order(run, str(tmp_path / "many.yaml"), 5, "surrogate"))).result
     found = Evaluation.load(run / "hardware" / "1" / "test.safetensors")
     recipe = RunDirectory.open(run).recipe()
@@ -118,8 +119,6 @@ def test_the_offset_to_circuits_is_told_where_both_were_run(run: Path, manila: s
     submit(make_plan(Order(run, manila, 3)))
     both = submit(make_plan(Order(run, manila, 3, "surrogate"))).result
     assert both["offset"]["found"]["samples"] == 3
-    others = submit(make_plan(Order(run, manila, 4, "surrogate"))).result
-    assert others["offset"]["found"] is None, "other images were run"
 
 
 def test_what_has_no_surrogate_is_refused_in_one_sentence(tmp_path: Path, manila: str) -> None:
