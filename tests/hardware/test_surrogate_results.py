@@ -47,8 +47,6 @@ def case(mode: str = "implicit") -> Case:
 @cache
 def measured(shots: int | None, mode: str = "implicit", seed: int = 0) -> MeasuredOperators:
     here = case(mode)
-    snapshot = load_backend(SNAPSHOT).noise_recipe().processor
-    assert snapshot is not None
     plan = plan_probes(here.classifier.circuit, here.compiled, load_backend(SNAPSHOT).noise_recipe().build)
 
     def machine(probe):
@@ -84,7 +82,7 @@ def test_intervals_are_centred_on_the_answer_and_as_wide_as_draws_scatter(mode: 
     assert ((found.low < own.state) & (own.state < found.high)).all()
     # Draws of one's own, solved one by one through the classifier.
     states, labels = [], []
-    for operators in measured(2000, mode).replicates(60, seed=9):
+    for operators in measured(2000, mode).replicates(40, seed=9):
         other = case(mode).classifier.on_backend(SurrogateBackend.of(measured(2000, mode)))
         other.equilibrium.layer._operators = operators
         each = evaluate(other, images)

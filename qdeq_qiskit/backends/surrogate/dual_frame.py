@@ -12,6 +12,7 @@ operators D_p (d'Ariano, Perinotti, quant-ph/0701214). Values are independent, e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self, final
@@ -127,15 +128,14 @@ def _products(v: Tensor) -> Tensor:
 def _largest(function: Callable[[Tensor], Tensor], size: int, *, starts: int, steps: int) -> float:
     """The maximum of a function of a unit vector, (B, d) → (B,), as far as ascent from random starts finds it."""
     generator = torch.Generator().manual_seed(0)
-    v = torch.randn(starts, size, generator=generator, dtype=torch.float64).requires_grad_()
-    optimiser = torch.optim.Adam([v], lr=0.05)
+    v = torch.randn(starts, size, generator=generator, dtype=torch.float64)
     best = 0.0
-    for _ in range(steps):
+    for step in torch.logspace(math.log10(0.5), -3, steps).tolist():
+        v = (v / v.norm(dim=1, keepdim=True)).detach().requires_grad_()
         values = function(v)
         best = max(best, float(values.detach().max()))
-        optimiser.zero_grad()
-        (-values.sum()).backward()
-        optimiser.step()
+        (slope,) = torch.autograd.grad(values.sum(), v)
+        v = v + step * slope / slope.norm(dim=1, keepdim=True).clamp(min=1e-300)
     return best
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
 
 import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.circuit import Operation
 
 from qdeq_qiskit.backends.compiled import CompiledCircuit
+from qdeq_qiskit.backends.native_programs import qubits_of
 from qdeq_qiskit.backends.noisy.measured_groups import MeasuredObservables
 from qdeq_qiskit.backends.surrogate.designs import make_design
 from qdeq_qiskit.backends.surrogate.dual_frame import DualFrame
@@ -19,6 +23,7 @@ from qdeq_qiskit.backends.surrogate.prepared_states import prepared_states
 from qdeq_qiskit.backends.surrogate.probe_circuit import ProbeCircuit, edges_of, probe_circuit
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.noise import CircuitNoise
+from qdeq_qiskit.noise.compiled_gates import Location
 
 NoiseOf = Callable[[CompiledCircuit], CircuitNoise]
 """What goes wrong in a compiled circuit by the calibration, such as `Snapshot.noise`."""
@@ -36,6 +41,7 @@ class ProbePlan:
         qnn: the model's circuit.
         design: the design's name.
         probes: one circuit each; their preparations are counted through.
+        noise: of all of their gates, by the calibration.
         frame: duals of the states that the processor prepares by its calibration.
         uncorrected: duals of the ideal states.
         circuits_per_preparation: measurement bases.
@@ -45,6 +51,7 @@ class ProbePlan:
     qnn: QNNCircuit
     design: str
     probes: tuple[ProbeCircuit, ...]
+    noise: CircuitNoise = field(repr=False)
     frame: DualFrame = field(repr=False)
     uncorrected: DualFrame = field(repr=False)
     circuits_per_preparation: int
@@ -117,18 +124,37 @@ def plan_probes(
         )
     entries = chosen.preparations(len(encoder.wires), edges_of(compiled, encoder.wires))
     probes = tuple(probe_circuit(qnn, compiled, encoder, preparations) for preparations in entries)
-    by_calibration = [prepared_states(probe, encoder.wires, noise_of(probe.compiled)) for probe in probes]
+    noise = noise_of(_of_all_gates(compiled, probes))
+    by_calibration = [prepared_states(probe, encoder.wires, noise) for probe in probes]
     ideal = [prepared_states(probe, encoder.wires, None) for probe in probes]
     norms = [float(np.abs(observable.coeffs).sum()) for observable in compiled.observables]
     return ProbePlan(
         qnn=qnn,
         design=design,
         probes=probes,
+        noise=noise,
         frame=DualFrame.of(np.concatenate(by_calibration), encoder.isometry),
         uncorrected=DualFrame.of(np.concatenate(ideal), encoder.isometry),
         circuits_per_preparation=len(MeasuredObservables.of(compiled).groups),
         largest_norm=max(norms),
     )
+
+
+def _of_all_gates(compiled: CompiledCircuit, probes: Sequence[ProbeCircuit]) -> CompiledCircuit:
+    """A circuit that has every gate of all probes once: their noise is looked up together, which takes a second."""
+    found: dict[Location, Operation] = {}
+    for probe in probes:
+        for instruction in probe.compiled.circuit.data:
+            if instruction.operation.name not in ("barrier", "delay"):
+                qubits = qubits_of(probe.compiled.circuit, instruction)
+                found.setdefault((instruction.operation.name, qubits), instruction.operation)
+    circuit = QuantumCircuit(compiled.num_qubits)
+    for (_, qubits), gate in found.items():
+        if gate.params:
+            gate = gate.to_mutable()
+            gate.params = [0.0] * len(gate.params)
+        circuit.append(gate, qubits)
+    return dataclasses.replace(compiled, circuit=circuit)
 
 
 def _two_qubit_gates(compiled: CompiledCircuit) -> int:

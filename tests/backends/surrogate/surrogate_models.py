@@ -62,12 +62,10 @@ def measured_on(processor: str, *, design: str = "tetrahedral", shots: int | Non
 
 @cache
 def machines_for(processor: str, design: str, exact: bool) -> tuple[EffectiveMachine, ...]:
-    noise_of = Snapshot.fake(processor).noise
+    plan = plan_for(processor, design)
     return tuple(
-        EffectiveMachine(
-            NoisyCircuit(probe.qnn, probe.compiled, noise_of(probe.compiled)), shots=None if exact else 1, seed=index
-        )
-        for index, probe in enumerate(plan_for(processor, design).probes)
+        EffectiveMachine(NoisyCircuit(probe.qnn, probe.compiled, plan.noise), shots=None if exact else 1, seed=index)
+        for index, probe in enumerate(plan.probes)
     )
 
 

@@ -20,7 +20,14 @@ from surrogate_models import (
 )
 
 from qdeq_qiskit.backends.compiled import compile_circuit
-from qdeq_qiskit.backends.surrogate import MeasuredOperators, SurrogateError, SurrogateLayer, plan_probes
+from qdeq_qiskit.backends.kinds.ibm import IBMBackend
+from qdeq_qiskit.backends.surrogate import (
+    MeasuredOperators,
+    SurrogateError,
+    SurrogateLayer,
+    measure_operators,
+    plan_probes,
+)
 from qdeq_qiskit.circuits import QNNCircuit, angle_encoder, random_layer, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, Newton, nearest_lift
 from qdeq_qiskit.noise import CircuitNoise, Snapshot
@@ -85,11 +92,8 @@ def test_covariances_are_those_of_many_repetitions() -> None:
     assert chi2.cdf(float(pulls.square().sum()), pulls.numel()) > 1e-3
 
 
-@pytest.mark.parametrize("processor", PROCESSORS)
-@pytest.mark.parametrize("design", ["tetrahedral", "clifford"])
-def test_roots_of_twenty_samples_agree_with_the_snapshot_with_an_ideal_encoder(processor: str, design: str) -> None:
-    """One χ² over all of them, with the errors that they share: δw = (1 − J)⁻¹ δf to first order."""
-    measured = measured_on(processor, design=design, shots=16_384, seed=7)
+def chance_of_roots(processor: str, measured: MeasuredOperators) -> float:
+    """One χ² over all 20 samples, with the errors that they share: δw = (1 − J)⁻¹ δf to first order."""
     target = target_layer(processor)
     x = features(plan_for(processor).qnn)
     exact = roots(target, x)
@@ -99,8 +103,25 @@ def test_roots_of_twenty_samples_agree_with_the_snapshot_with_an_ideal_encoder(p
     shared = measured.covariance_at(exact @ LIFT.T + x)
     covariance = torch.einsum("bij,bjcl,ckl->bick", inverse, shared, inverse).reshape(80, 80)
     moved = (found - exact).flatten()
-    statistic = float(moved @ torch.linalg.solve(covariance, moved))
-    assert chi2.sf(statistic, 80) > 1e-3
+    return float(chi2.sf(float(moved @ torch.linalg.solve(covariance, moved)), 80))
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize("design", ["tetrahedral", "clifford"])
+def test_roots_of_twenty_samples_agree_with_the_snapshot_with_an_ideal_encoder(processor: str, design: str) -> None:
+    measured = measured_on(processor, design=design, shots=16_384, seed=7)
+    assert chance_of_roots(processor, measured) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_roots_from_runtimes_own_estimator_agree_with_that_snapshot_too(processor: str) -> None:
+    """The code path of a processor, but for the network: every circuit sampled with the snapshot's noise."""
+    backend = IBMBackend(name=processor, shots=4096, seed=3)
+    plan = plan_for(processor)
+    measured = measure_operators(plan, weights(plan.qnn), lambda probe: backend.machine_of(probe.compiled))
+    assert measured.shots == 256 * 4096
+    assert chance_of_roots(processor, measured) > 1e-3
 
 
 def test_operators_come_back_from_their_file(tmp_path: Path) -> None:
