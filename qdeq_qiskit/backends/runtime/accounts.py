@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, final
 
 from qdeq_qiskit.backends.runtime.client_faults import told
@@ -52,7 +53,7 @@ def open_service(
     _keep_out_of_logs(hide)
     options: dict[str, Any] = {"instance": instance, "channel": channel}
     try:
-        with told("opening the account", hide):
+        with told("opening the account", hide), _without_warnings():
             try:
                 service = QiskitRuntimeService(**{key: value for key, value in options.items() if value is not None})
             except AccountNotFoundError:
@@ -66,6 +67,19 @@ def open_service(
     with told("asking for the account's usage", hide):
         service.usage()
     return service, hide
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keeps the client from logging what it passes over, which is told as an error right after; not from debugging."""
+    logger = logging.getLogger("qiskit_ibm_runtime.qiskit_runtime_service")
+    before = logger.level
+    if logger.getEffectiveLevel() >= logging.WARNING:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def hiding(tokens: set[str]) -> Callable[[str], str]:

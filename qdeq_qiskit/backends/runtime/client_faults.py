@@ -99,4 +99,5 @@ def _status(error: BaseException) -> int | None:
 
 def _line(error: BaseException) -> str:
     text = " ".join(str(error).split()).strip("'\"")
+    text = text.split('. {"')[0]  # the service's whole answer, after its message
     return text if len(text) <= _LENGTH else f"{text[:_LENGTH]} ..."

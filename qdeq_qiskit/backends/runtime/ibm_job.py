@@ -49,7 +49,9 @@ class IBMJob(Job):
         with told(f"asking why job {self.id} ended", self._hide):
             # The client forgets the reason if it could not ask for the log in the same moment.
             message = self._job.error_message() or self._service.job(self.id).error_message()
-        return None if message is None else self._hide(" ".join(message.split()))
+        if message is None:
+            return None
+        return self._hide(" ".join(message.split())).removeprefix(f"Job {self.id} has failed: ")
 
     def outcome(self, request: JobRequest) -> JobOutcome:
         try:

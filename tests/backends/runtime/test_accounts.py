@@ -51,10 +51,12 @@ def test_a_damaged_file_of_accounts_is_told(service, monkeypatch):
         open_service()
 
 
-def test_a_token_that_the_service_does_not_accept_is_told(service):
+def test_a_token_that_the_service_does_not_accept_is_told_and_nothing_else(service, caplog):
     service.set(**{"401": -1})
-    with pytest.raises(AccountError, match="does not accept the token"):
+    with pytest.raises(AccountError, match=r"not authorized .*the service does not accept the token: save") as told:
         open_service()
+    assert "{" not in str(told.value)
+    assert not caplog.records
 
 
 def test_secrets_are_taken_out_of_texts():
