@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +85,43 @@ def _figures(work: Work, test: Evaluation, result: dict[str, Any]) -> Iterator[t
         yield "losses", tuning_losses(result["tuning"]["loss"])
 
 
-def _sections(result: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What the method has to say beside the common figures: titles, and plain values by name."""
-    return [
-        (title, [(key.replace("_", " "), _shown(value)) for key, value in result[name].items() if _is_plain(value)])
-        for name, title in _SECTIONS.items()
-        if name in result
-    ]
+@dataclass(frozen=True)
+class _Section:
+    """What a method has to say beside the common figures.
+
+    Attributes:
+        title: of the table.
+        columns: titles of its columns; none where there is one.
+        lines: names, and values in each column.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    lines: list[tuple[str, list[str]]]
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value fits into a line of a table."""
-    return not isinstance(value, dict) and not (isinstance(value, list) and len(value) > _LONGEST)
+def _sections(result: dict[str, Any]) -> list[_Section]:
+    return [_section(title, result[name]) for name, title in _SECTIONS.items() if name in result]
+
+
+def _section(title: str, values: dict[str, Any]) -> _Section:
+    """A table of plain values, or of several mappings side by side."""
+    parts = {key: value for key, value in values.items() if isinstance(value, dict)}
+    if parts and all(value is None or key in parts for key, value in values.items()):
+        keys = list(dict.fromkeys(key for part in parts.values() for key in part))
+        rows = [(_words(key), [_shown(part.get(key)) for part in parts.values()]) for key in keys]
+        return _Section(title, tuple(map(_words, parts)), rows)
+    plain = {key: value for key, value in values.items() if key not in parts and not _is_long(value)}
+    return _Section(title, (), [(_words(key), [_shown(value)]) for key, value in plain.items()])
+
+
+def _is_long(value: Any) -> bool:
+    """Whether a value does not fit into a line of a table."""
+    return isinstance(value, list) and len(value) > _LONGEST
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def _shown(value: Any) -> str:
