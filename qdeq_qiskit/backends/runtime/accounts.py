@@ -31,13 +31,14 @@ _HIDDEN = "***"
 
 
 def open_service(
-    *, instance: str | None = None, channel: str | None = None
+    *, instance: str | None = None, channel: str | None = None, answer_within: float | None = None
 ) -> tuple[QiskitRuntimeService, Callable[[str], str]]:
     """The service, for the account of the environment or the saved one, and what takes secrets out of a text.
 
     Args:
         instance: its name or CRN; None for that of the account.
         channel: `ibm_quantum_platform` or `ibm_cloud`; None for that of the account.
+        answer_within: seconds after which a request without an answer is given up; None to wait for ever.
 
     Raises:
         AccountError: there is no account, or it does not have the instance.
@@ -63,6 +64,9 @@ def open_service(
     except (KeyError, ValueError) as error:  # a file of accounts that is none
         raise AccountError(f"the saved accounts cannot be read ({type(error).__name__}); {HOW_TO_SAVE}") from None
     _keep_out_of_logs(hide)
+    # The client waits for ever, as on a connection that died. Each instance of the account has a client of its own.
+    for client in (service._active_api_client, *service._api_clients.values()):
+        client._session._timeout = (5.0, answer_within)
     # What goes wrong with the credentials, the client passes over in silence until now.
     with told("asking for the account's usage", hide):
         service.usage()

@@ -74,9 +74,8 @@ def open_processor(
     """
 
     def opened() -> IBMProcessor:
-        service, hide = open_service(instance=instance, channel=channel)
+        service, hide = open_service(instance=instance, channel=channel, answer_within=answer_within)
         backend = _found(service, name, num_qubits, fractional_gates, hide)
-        _limit_waiting(service, answer_within)
         if begins:
             _check_ready(service, backend, hide)
         processor = IBMProcessor(service, backend, mode=mode, fractional_gates=fractional_gates, hide=hide)
@@ -130,12 +129,6 @@ def _check_ready(service: QiskitRuntimeService, backend: IBMBackend, hide: Calla
             f"the account's instance has used up its time on processors, so jobs on {backend.name} would not run; "
             "allot it more, or take another instance"
         )
-
-
-def _limit_waiting(service: QiskitRuntimeService, seconds: float) -> None:
-    """Give up requests without an answer: the client waits for ever by default, as on a connection that died."""
-    for client in {id(each): each for each in (service._active_api_client, *service._api_clients.values())}.values():
-        client._session._timeout = (5.0, seconds)
 
 
 @final

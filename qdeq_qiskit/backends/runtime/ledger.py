@@ -17,36 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from qdeq_qiskit.backends.runtime.errors import LedgerError
 from qdeq_qiskit.backends.runtime.job_row import JobRow
+from qdeq_qiskit.backends.runtime.ledger_file import SCHEMA, claimed, connect, prepare, told
 from qdeq_qiskit.backends.runtime.solve import Solve
 
-_APPLICATION, _VERSION = 0x71646571, 1  # "qdeq"
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE solves (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, settings TEXT NOT NULL, calibration TEXT NOT NULL,
-    processor TEXT NOT NULL, session_id TEXT, state TEXT NOT NULL, predicted TEXT NOT NULL, result TEXT,
-    created REAL NOT NULL
-);
-CREATE TABLE requests (
-    solve INTEGER NOT NULL REFERENCES solves(id), number INTEGER NOT NULL, fingerprint TEXT NOT NULL,
-    rows BLOB NOT NULL, outcome BLOB, qpu_seconds REAL, charged_seconds REAL, PRIMARY KEY (solve, number)
-);
-CREATE TABLE jobs (
-    solve INTEGER NOT NULL REFERENCES solves(id), number INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    tag TEXT NOT NULL UNIQUE, job_id TEXT, state TEXT NOT NULL, reason TEXT, submitted REAL NOT NULL,
-    rows INTEGER NOT NULL, circuits INTEGER NOT NULL, executions INTEGER NOT NULL, predicted_seconds REAL NOT NULL,
-    qpu_seconds REAL, PRIMARY KEY (solve, number, attempt)
-);
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {_VERSION};
-COMMIT;
-"""
 _COLUMNS = ", ".join(field.name for field in dataclasses.fields(JobRow))
-_PATIENCE = 30.0  # seconds that a reader may hold up a writer
 
 
 @final
@@ -75,14 +53,14 @@ class Ledger:
             LedgerError: another process works on it, or it is damaged or something else.
         """
         if path is None:
-            ledger = cls(_connect(":memory:"), "ledger in memory", None)
-            ledger._connection.executescript(_SCHEMA)
+            ledger = cls(connect(":memory:"), "ledger in memory", None)
+            ledger._connection.executescript(SCHEMA)
             return ledger
-        lock = _claimed(path)
+        lock = claimed(path)
         try:
-            with _told(str(path)):
-                ledger = cls(_connect(path), str(path), lock)
-                ledger._prepare()
+            with told(str(path)):
+                ledger = cls(connect(path), str(path), lock)
+                prepare(ledger._connection, ledger.name)
                 return ledger
         except BaseException:
             lock.release()
@@ -97,10 +75,10 @@ class Ledger:
         """
         if not path.is_file():
             raise LedgerError(f"{path}: there is no ledger, so nothing was submitted from here yet")
-        with _told(str(path)):
+        with told(str(path)):
             # Not `mode=ro`: what a killed process left half written has to be rolled back first.
-            ledger = cls(_connect(f"{path.resolve().as_uri()}?mode=rw", uri=True), str(path), None)
-            ledger._prepare()
+            ledger = cls(connect(f"{path.resolve().as_uri()}?mode=rw", uri=True), str(path), None)
+            prepare(ledger._connection, ledger.name)
             ledger._connection.execute("PRAGMA query_only = ON")
             return ledger
 
@@ -186,7 +164,7 @@ class Ledger:
             if self._depth:
                 yield
                 return
-            with _told(self.name):
+            with told(self.name):
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._depth += 1
                 try:
@@ -201,7 +179,7 @@ class Ledger:
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         """Run one statement; it is committed at once, unless inside `transaction`."""
-        with self._turn, _told(self.name):
+        with self._turn, told(self.name):
             return self._connection.execute(sql, values)
 
     def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
@@ -210,53 +188,3 @@ class Ledger:
 
     def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.execute(sql, *values).fetchall()
-
-    def _prepare(self) -> None:
-        """Make the tables of a new file; check those of an old one."""
-        (problem,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-        if problem != "ok":
-            raise LedgerError(f"{self.name}: the ledger is damaged ({problem}); put back a copy of it")
-        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION and self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-            raise LedgerError(f"{self.name}: is a database, but not a ledger of qdeq")
-        if application != _APPLICATION:
-            self._connection.executescript(_SCHEMA)
-        elif version != _VERSION:
-            raise LedgerError(
-                f"{self.name}: was written by another version of qdeq (its schema is {version}, this version's is "
-                f"{_VERSION}); use that version"
-            )
-
-
-def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, uri=uri)
-    # FULL leaves it to chance whether the last commit survives a loss of power.
-    connection.execute("PRAGMA synchronous = EXTRA")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-def _claimed(path: Path) -> FileLock:
-    """The lock beside the file, which the system lets go when the process dies."""
-    if not path.parent.is_dir():
-        raise LedgerError(f"{path}: there is no folder {path.parent} for the ledger")
-    lock = FileLock(path.with_name(f"{path.name}.lock"), thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise LedgerError(f"{path}: another process works with this ledger; wait until it is done, or end it") from None
-    except OSError as error:
-        raise LedgerError(f"{path}: the ledger cannot be made there ({error.strerror or error})") from None
-    return lock
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Errors of SQLite, told in one sentence."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise LedgerError(f"{name}: the ledger cannot be read or written ({error})") from error
-    except sqlite3.DatabaseError as error:
-        raise LedgerError(f"{name}: the ledger is damaged, or is none ({error}); put back a copy of it") from error

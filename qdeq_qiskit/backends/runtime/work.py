@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, final
 
 from qdeq_qiskit.backends.runtime.errors import HardwareError, JobError
@@ -62,8 +63,7 @@ class Work:
             return
         if self._adopt(1):
             return
-        job_id = row.job_id
-        self._job = self._around.ask(lambda: self._around.processor.job(job_id), "asking for a job")
+        self._job = self._around.ask(partial(self._around.processor.job, row.job_id), "asking for a job")
         if self._job is None:
             local = self._around.processor.is_local
             reason = "the process that ran it ended" if local else "the service does not know the job any more"
@@ -168,9 +168,9 @@ class Work:
     def _has_other_job(self) -> bool:
         """Whether another job of the same tag, listed late, is better than this one; if not, it is cancelled."""
         assert self._job is not None
-        before = self._job.id
+        before = self._job
         self._adopt(1)
-        return self._job.id != before
+        return self._job.id != before.id
 
     def _awaited(self, wait: bool) -> JobState:
         """The state of the job, when it has ended; at once if nobody waits."""
@@ -219,13 +219,13 @@ class Work:
     def _read(self) -> JobOutcome:
         """The result, asked for several times if it is missing or malformed."""
         assert self._job is not None
-        job = self._job
+        read, doing = partial(self._job.outcome, self.request), f"fetching the result of job {self._job.id}"
         for attempt in range(_FETCHES - 1):
             try:
-                return self._around.ask(lambda: job.outcome(self.request), f"fetching the result of job {job.id}")
+                return self._around.ask(read, doing)
             except JobError:
                 self._around.sleep(_fetch_wait(attempt))
-        return self._around.ask(lambda: job.outcome(self.request), f"fetching the result of job {job.id}")
+        return self._around.ask(read, doing)
 
     def _ended(self, state: JobState) -> None:
         """Hand in another job in place of one that failed of a transient cause.
