@@ -147,7 +147,7 @@ def resume(run: Run, no_wait: NoWait = False, data_dir: DataDir = None) -> None:
     with progress.shown():
         ended = go_on(run, wait=not no_wait, progress=progress, data_dir=data_dir)
     if not ended:
-        console.print("every solve is finished; `qdeq jobs` lists them", highlight=False)
+        console.print("no solve is left to go on with; `qdeq jobs` lists them", highlight=False)
     for each in ended:
         if isinstance(each, StillRunning):
             console.print(str(each), highlight=False, soft_wrap=True)

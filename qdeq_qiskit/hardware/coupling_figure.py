@@ -50,7 +50,7 @@ def coupling_figure(target: Target, physical: Sequence[int], *, name: str, wires
     positions = qubit_positions(target.num_qubits, errors.edges)
     span = np.ptp(positions, axis=0) + 1
     width = 7.0 if target.num_qubits > 20 else 4.6
-    height = min(max(width * span[1] / span[0], 2.6), 7.0)
+    height = min(max(width * span[1] / span[0], 1.7), 7.0)
     figure = Figure(figsize=(width + 4.0, height + 1.2), layout="constrained")
     (whole, close), bars = figure.subplots(2, 2, width_ratios=(width, 4.0), height_ratios=(height, 0.09))
     scales = _scale(errors.qubits.values()), _scale(errors.edges.values())

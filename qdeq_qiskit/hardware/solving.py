@@ -183,6 +183,7 @@ def _run(solve: Solve, work: Work, wait: bool, progress: Progress | None) -> Sol
 
 @contextmanager
 def _telling_how_to_go_on(run: Path) -> Iterator[None]:
+    """Give messages the run that they are about."""
     try:
         yield
     except KeyboardInterrupt:
@@ -190,3 +191,5 @@ def _telling_how_to_go_on(run: Path) -> Iterator[None]:
             f"interrupted; `qdeq resume {run}` goes on, and repeats no job that was submitted; `qdeq cancel {run}` "
             "gives it up"
         ) from None
+    except HardwareError as error:
+        raise type(error)(str(error).replace("`qdeq resume`", f"`qdeq resume {run}`")) from error

@@ -30,8 +30,7 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("method", METHODS[settings.method].describe(plan.work))
     for name, value in prediction_lines(prediction.figures()):
         table.add_row(name, value)
-    budget = settings.max_qpu_seconds
-    table.add_row("budget", "none" if budget is None else f"{budget:,.1f} s of the processor")
+    table.add_row("budget", _budget(settings.max_qpu_seconds, prediction.qpu_seconds))
     return table
 
 
@@ -139,6 +138,13 @@ def jobs_table(solves: list[Solve]) -> Table:
                 row.reason or "",
             )
     return table
+
+
+def _budget(seconds: float | None, predicted: float) -> str:
+    if seconds is None:
+        return "none"
+    short = "" if predicted <= seconds else ", less than is predicted: it will be cut short"
+    return f"{seconds:,.1f} s of the processor{short}"
 
 
 def _seconds(seconds: float | None) -> str:

@@ -52,6 +52,13 @@ def test_cost_shows_the_compiled_circuit_and_what_it_takes_and_writes_nothing(ru
     assert sorted(path.name for path in run.iterdir()) == before
 
 
+def test_a_plan_says_when_its_budget_will_cut_it_short(run: Path, manila: str) -> None:
+    for seconds, short in ((3, True), (3000, False)):
+        change = f"max_qpu_seconds={seconds}"
+        result = qdeq("cost", run, "--backend", manila, "--samples", 3, "--set", change)
+        assert ("less than is predicted" in " ".join(result.stdout.split())) is short
+
+
 def test_more_shots_cost_more(run: Path, manila: str) -> None:
     def seconds(*options: object) -> float:
         result = qdeq("cost", run, "--backend", manila, "--samples", 2, "--method", "surrogate", *options)
@@ -72,7 +79,7 @@ def test_a_model_is_submitted_and_its_jobs_are_listed(run: Path, manila: str) ->
     assert listed.exit_code == 0, listed.output
     assert len(re.findall(r"\bdone\b", listed.stdout)) == used["jobs"]
     assert "finished" in listed.stdout
-    assert "every solve is finished" in qdeq("resume", run).stdout
+    assert "no solve is left" in qdeq("resume", run).stdout
     assert "nothing to cancel" in qdeq("cancel", run).stdout
 
 
