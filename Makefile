@@ -24,7 +24,7 @@ demo: $(READY)  ## train on handwritten digits and write a report
 	$(BIN)/qdeq fit digits
 
 test: $(READY)  ## the tests and the notebooks
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses=logical --dist=loadfile
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
 
 test-slow: $(READY)  ## the tests that take minutes

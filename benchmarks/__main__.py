@@ -14,7 +14,7 @@ from .report import table, write, write_into_readme
 from .row import Row
 
 # Quick subjects first, so that something is to be seen soon.
-SUBJECTS = ("training_step", "stock_connector", "jacobian", "memory", "engines", "noise", "whole_runs")
+SUBJECTS = ("training_step", "stock_connector", "jacobian", "memory", "engines", "noise", "hardware", "whole_runs")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Where circuits are evaluated: exactly (on Aer or in torch), with shots, with noise, or on copies of processors.
+"""Where circuits are evaluated: exactly (on Aer or in torch), with shots, with noise, on processors or copies of them.
 
 `BACKENDS` holds the kinds of backends that recipes name. `HeisenbergEstimator`, `HeisenbergGradient` and `QNNConnector`
 are the same exact evaluation for users of Qiskit's own `EstimatorQNN` and `TorchConnector`. Names are imported on first
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qdeq_qiskit.backends.exact import ExactLayer
     from qdeq_qiskit.backends.kinds import BACKENDS, AnyBackend, Backend, load_backend
     from qdeq_qiskit.backends.kinds.exact import ExactBackend
+    from qdeq_qiskit.backends.kinds.ibm import IBMBackend
     from qdeq_qiskit.backends.kinds.noisy import NoisyBackend
     from qdeq_qiskit.backends.kinds.shots import ShotsBackend
     from qdeq_qiskit.backends.kinds.snapshot import SnapshotBackend
@@ -34,6 +35,7 @@ _HOME = {
     "ExactLayer": "exact",
     "HeisenbergEstimator": "estimator",
     "HeisenbergGradient": "estimator",
+    "IBMBackend": "kinds.ibm",
     "NoisyBackend": "kinds.noisy",
     "NoisyEstimator": "noisy",
     "NoisyGradient": "noisy",
@@ -57,6 +59,7 @@ __all__ = [
     "ExactLayer",
     "HeisenbergEstimator",
     "HeisenbergGradient",
+    "IBMBackend",
     "NoisyBackend",
     "NoisyEstimator",
     "NoisyGradient",

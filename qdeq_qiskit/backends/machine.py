@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -59,6 +60,7 @@ class Machine(ABC):
         circuits_per_row: circuits for one row of angles: one for each basis that is measured.
         rows_run: how many rows of angles were run so far.
         shots_run: how many shots were spent so far, over all circuits.
+        shots_per_call: how many shots of one circuit take as long as a call of `run` takes beside its shots.
     """
 
     circuit: QuantumCircuit
@@ -67,6 +69,7 @@ class Machine(ABC):
     circuits_per_row: int
     rows_run: int
     shots_run: int
+    shots_per_call: int = 0
     _generator: np.random.Generator  # of the shots, made of the machine's seed
 
     @abstractmethod
@@ -77,6 +80,14 @@ class Machine(ABC):
             angles: of the source's slots.
             shots: of each circuit; None for `Machine.shots`. Of no effect where values are exact.
         """
+
+    def affords(self, calls: Sequence[tuple[int, int | None]]) -> bool:
+        """Whether all of these calls of `run`, one after another, can still be paid.
+
+        Args:
+            calls: rows and shots of each, shots as in `run`.
+        """
+        return True
 
     def restart(self, stream: int) -> None:
         """Draws from here on what the machine's seed and `stream`, at least 0, say, whatever was drawn before."""

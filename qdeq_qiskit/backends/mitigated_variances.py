@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+from qiskit.quantum_info import Pauli
+
+from qdeq_qiskit.noise.assignment_inversion import readout_line
+from qdeq_qiskit.noise.circuit_noise import CircuitNoise
 from qdeq_qiskit.noise.mitigation import MitigationCost, ZeroNoiseExtrapolation
 
 
-def extrapolated_variance(
+def extrapolation_weights(
     zne: ZeroNoiseExtrapolation, curved: np.ndarray, at_zero: np.ndarray, values: np.ndarray, variances: np.ndarray
 ) -> np.ndarray:
-    """The variance of the fit at zero, (...), from values and variances at the noise factors, (..., F).
+    """The derivatives of the fit at zero by the values at the noise factors, (..., F).
 
-    `curved` says where the fit is none by a line, (...).
+    Runtime's own variance is no use: it is scaled by the residuals of the fit, of which there are one or two.
 
-    Runtime's own is no use: it is scaled by the residuals of the fit, of which there are one or two.
+    Args:
+        zne: says which curve was fitted.
+        curved: where the fit is none by a line, (...).
+        at_zero: the fit at zero, (...).
+        values: at the noise factors, (..., F).
+        variances: of these, (..., F).
     """
     factors = np.array(zne.noise_factors)
     if zne.extrapolator != "exponential":
@@ -31,28 +41,22 @@ def extrapolated_variance(
     precision = 1 / np.maximum(variances, 1e-300)
     precision = precision / precision.max(axis=-1, keepdims=True)
     normal = np.einsum("...fi,...f,...fj->...ij", design, precision, design)
-    weights = np.einsum("...j,...fj,...f->...f", np.linalg.pinv(normal)[..., 0, :], design, precision)
-    return np.asarray((weights**2 * variances).sum(axis=-1))
+    return np.asarray(np.einsum("...j,...fj,...f->...f", np.linalg.pinv(normal)[..., 0, :], design, precision))
 
 
-def calibration_variance(
-    observables: list[list[tuple[float, list[tuple[float, float]]]]], values: np.ndarray, cost: MitigationCost
+def calibration_covariance(
+    strings: Sequence[Pauli], values: np.ndarray, noise: CircuitNoise, cost: MitigationCost
 ) -> np.ndarray:
-    r"""What the calibration's own shots add, (N, K).
+    r"""What the calibration's own shots add to the covariance of Pauli strings, (N, T, T), of values (N, T).
 
-    Runtime multiplies a term by :math:`\exp(2 p_w)` for each of its wires, with the rate of flips p_w that R random
+    Runtime multiplies a string by :math:`\exp(2 p_w)` for each of its wires, with the rate of flips p_w that R random
     circuits of S shots show. A wire that is flipped at random reads a + b or a − b on average, so that
-    :math:`4\,\mathrm{var}\,p_w = [b^2 + (1 - a^2 - b^2)/S]/R`. An observable of one term has its value to the
-    first order; for sums, whose terms are not known one by one, each is taken as ±1, an upper bound.
+    :math:`4\,\mathrm{var}\,p_w = [b^2 + (1 - a^2 - b^2)/S]/R`. To first order two strings share the error of the wires
+    that both have.
     """
-    result = np.zeros_like(values)
-    for k, terms in enumerate(observables):
-        relative = [
-            sum(b**2 + (1 - a**2 - b**2) / cost.shots_per_circuit for a, b in lines) / cost.randomizations
-            for _, lines in terms
-        ]
-        if len(terms) == 1:
-            result[:, k] = values[:, k] ** 2 * relative[0]
-        else:
-            result[:, k] = sum(size**2 * share for (size, _), share in zip(terms, relative, strict=True))
-    return result
+    supports = np.array([string.z | string.x for string in strings])  # (T, n)
+    shares = np.zeros(supports.shape[1])
+    for wire in np.flatnonzero(supports.any(axis=0)):
+        a, b = readout_line(noise, int(wire))
+        shares[wire] = (b**2 + (1 - a**2 - b**2) / cost.shots_per_circuit) / cost.randomizations
+    return np.asarray(values[:, :, None] * ((supports * shares) @ supports.T) * values[:, None, :])

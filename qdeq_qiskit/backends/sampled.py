@@ -12,6 +12,7 @@ exact without shot noise:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles
+from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.machine import Machine
 from qdeq_qiskit.backends.maps.sampled import SampledMap
 from qdeq_qiskit.backends.measurement import Measurement
@@ -29,7 +31,7 @@ from qdeq_qiskit.backends.program import GateProgram, program_of
 from qdeq_qiskit.backends.quadratic_form import probes, slope_of_form
 from qdeq_qiskit.backends.spsa import SPSA, WeightGradient, chosen
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost, MeasuredJacobian
+from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost, MeasuredJacobian, PlannedCall
 
 
 class SampledLayer(nn.Module, Bindable):
@@ -121,9 +123,22 @@ class SampledLayer(nn.Module, Bindable):
 
     def cost(self, num_directions: int) -> MapCost:
         """What one sample costs, its Jacobian being wanted along so many directions."""
-        rules, circuits = self.machine.rules, self.machine.circuits_per_row
-        rows = 2 * num_directions if self._quadratic else sum(len(rules[slot]) for slot in self._input_slots)
-        return MapCost(circuits, rows * circuits, self.machine.shots or 0)
+        machine, circuits = self.machine, self.machine.circuits_per_row
+        rows = self._rows_per_jacobian(num_directions)
+        return MapCost(circuits, rows * circuits, machine.shots or 0, machine.shots_per_call)
+
+    def affords(self, calls: Sequence[PlannedCall], num_directions: int) -> bool:
+        """Whether the machine can still be paid for these evaluations, Jacobians being along so many directions."""
+        further = self._rows_per_jacobian(num_directions)
+        return self.machine.affords(
+            [(call.samples * (call.value + further * call.jacobian), call.shots) for call in calls]
+        )
+
+    @cached_property
+    def noiseless(self) -> ExactLayer:
+        """The circuit without errors and shots, in double precision; weights are to be given to it."""
+        nowhere = torch.zeros(self.qnn.num_weights, dtype=torch.double)
+        return ExactLayer(self.qnn, precision="double", weight=nn.Parameter(nowhere, requires_grad=False))
 
     @property
     def circuits_per_weight_gradient(self) -> int:
@@ -220,6 +235,12 @@ class SampledLayer(nn.Module, Bindable):
         loss = torch.einsum("bk,bsrk->bsr", cotangent.double().cpu(), values)
         slope = (loss[:, 0] - loss[:, 1]) / (2 * options.perturbation)
         return torch.einsum("br,brp->p", slope, signs) / options.repetitions
+
+    def _rows_per_jacobian(self, num_directions: int) -> int:
+        """Rows of angles for one sample's Jacobian, its value being known."""
+        if self._quadratic:
+            return 2 * num_directions
+        return sum(len(self.machine.rules[slot]) for slot in self._input_slots)
 
     def _checked(self, features: Tensor) -> Tensor:
         """Features of the right shape, in floating point."""

@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,  # a traceback must not show what a variable holds
     rich_markup_mode=None,
 )
 
@@ -105,10 +106,11 @@ def make_console() -> Console:
 def _is_users(error: Exception) -> bool:
     """Whether an error is one that the libraries below raise on purpose, with a message for the user."""
     # Looked up only now: these modules import torch and Qiskit.
+    from qdeq_qiskit.backends.runtime.errors import HardwareError
     from qdeq_qiskit.models import ModelFileError
     from qdeq_qiskit.training.errors import DataError, RunError, SetupError, TrainingError
 
-    return isinstance(error, DataError | RunError | SetupError | TrainingError | ModelFileError)
+    return isinstance(error, DataError | RunError | SetupError | TrainingError | ModelFileError | HardwareError)
 
 
 @contextmanager

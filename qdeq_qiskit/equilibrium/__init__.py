@@ -5,7 +5,7 @@ Nothing here knows of circuits: a map is anything that evaluates f(w) for a batc
 
 from ._layer_map import bind_layer
 from ._lift import nearest_lift
-from ._map import Bindable, FixedPointMap, FunctionMap, MapCost, MeasuredJacobian
+from ._map import Bindable, FixedPointMap, FunctionMap, MapCost, MeasuredJacobian, PlannedCall
 from ._module import Equilibrium, NotConvergedError, NotConvergedWarning
 from ._reason import SUCCESSES, Reason
 from ._root import Root
@@ -50,6 +50,7 @@ __all__ = [
     "NotConvergedError",
     "NotConvergedWarning",
     "Picard",
+    "PlannedCall",
     "Reason",
     "ReducedJacobianPenalty",
     "Root",

@@ -25,11 +25,13 @@ class MapCost:
         circuits_per_value: circuits for one f(w) of one sample.
         circuits_per_jacobian: further circuits for ∂f/∂w of one sample, f(w) being known.
         shots_per_circuit: shots spent on each circuit; 0 if the circuit is evaluated exactly.
+        shots_per_call: how many shots take as long as a call takes beside its shots, however many samples it has.
     """
 
     circuits_per_value: int = 0
     circuits_per_jacobian: int = 0
     shots_per_circuit: int = 0
+    shots_per_call: int = 0
 
     @property
     def jacobian_shots(self) -> int:
@@ -40,6 +42,23 @@ class MapCost:
         """Circuits of a batch, given how often each sample's f and ∂f/∂w were evaluated, (B,) each."""
         values = self.circuits_per_value * int(evaluations.sum())
         return values + self.circuits_per_jacobian * int(jacobian_evaluations.sum())
+
+
+@dataclass(frozen=True)
+class PlannedCall:
+    """An evaluation that a solver might ask for.
+
+    Attributes:
+        samples: of how many samples.
+        value: whether f is wanted.
+        jacobian: whether ∂f/∂w is.
+        shots: of each circuit; None for as many as the map's cost says.
+    """
+
+    samples: int
+    value: bool = True
+    jacobian: bool = False
+    shots: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +141,15 @@ class FixedPointMap(ABC):
     def is_sampled(self) -> bool:
         """Whether values are means over shots, which no two evaluations share."""
         return False
+
+    @property
+    def noiseless(self) -> FixedPointMap | None:
+        """The same map for a machine without errors, exact, in double precision on the CPU; None if it is not known."""
+        return None
+
+    def affords(self, calls: Sequence[PlannedCall]) -> bool:
+        """Whether all of these evaluations, one after another, can still be paid; solvers ask between iterations."""
+        return True
 
     def value_and_steering(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """f(w), (B, n), and a matrix G near ∂f/∂w, (B, n, n), to steer Newton's steps by.

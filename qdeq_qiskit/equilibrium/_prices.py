@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import torch
@@ -26,8 +27,9 @@ class Prices:
         shots: of each circuit of one evaluation, unless more are wanted.
         jacobian_shots: of each circuit of the first Jacobian.
         circuits_per_value: circuits of one evaluation.
-        circuits_per_jacobian: circuits of one Jacobian.
+        circuits_per_jacobian: circuits of one Jacobian; 0 for one that is not measured.
         budget: the most that one sample may spend.
+        shots_per_call: what a call costs beside its shots, in shots.
     """
 
     shots: int
@@ -35,6 +37,7 @@ class Prices:
     circuits_per_value: int
     circuits_per_jacobian: int
     budget: int
+    shots_per_call: int = 0
 
     @classmethod
     def of(cls, fixed_point_map: FixedPointMap, solver: SampledSolver) -> Self:
@@ -50,8 +53,9 @@ class Prices:
             shots=cost.shots_per_circuit,
             jacobian_shots=solver.jacobian_shots or cost.shots_per_circuit,
             circuits_per_value=cost.circuits_per_value,
-            circuits_per_jacobian=cost.circuits_per_jacobian,
+            circuits_per_jacobian=cost.circuits_per_jacobian if solver.jacobian == "measured" else 0,
             budget=_UNLIMITED if solver.max_shots is None else min(solver.max_shots, _UNLIMITED),
+            shots_per_call=cost.shots_per_call,
         )
         least = prices.value(prices.shots) + prices.reserve
         if prices.budget < least:
@@ -78,6 +82,27 @@ class Prices:
         """Shots a circuit, (M,), with which samples that will have spent so much can be evaluated once."""
         # Double: in single precision a large budget would be rounded up.
         return (self.budget - spent).double() / max(self.circuits_per_value, 1)
+
+    def in_fewer_calls(self, shots: Tensor, most: Tensor) -> Tensor:
+        """The same counts of shots a circuit, (M,), some of them raised to the next one where that saves a call.
+
+        A call evaluates samples with one count of shots. Raising a count pays if the further shots of all its samples
+        take no longer than the call that is saved.
+
+        Args:
+            shots: of each sample, (M,).
+            most: what each sample can afford at most, (M,).
+        """
+        if not self.shots_per_call:
+            return shots
+        shots = shots.clone()
+        counts = torch.unique(shots).tolist()
+        for count, higher in pairwise(counts):
+            members = shots == count
+            further = (higher - count) * int(members.sum()) * max(self.circuits_per_value, 1)
+            if further <= self.shots_per_call and bool((most[members] >= higher).all()):
+                shots[members] = higher
+        return shots
 
 
 def on_grid(shots: Tensor, unit: int, round_to: Callable[[Tensor], Tensor]) -> Tensor:

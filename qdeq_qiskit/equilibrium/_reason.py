@@ -48,8 +48,9 @@ class Reason(IntEnum):
     )
     BUDGET = (
         6,
-        "The sample's budget of shots was spent before the fixed point was known as precisely as asked for; what was "
-        "found is returned, with its wider interval. Raise max_shots, or ask for less precision.",
+        "The budget was spent, the sample's of shots or the whole solve's of time on a processor, before the fixed "
+        "point was known as precisely as asked for; what was found is returned, with its wider interval if it has one. "
+        "Raise max_shots or max_qpu_seconds, or ask for less precision.",
     )
     UNDETERMINED = (
         7,

@@ -1,7 +1,8 @@
 """The driver of the statistical solver: search until the residual is noise, average, estimate from fresh shots.
 
 The statistics are those of `SampledSolver`. Every sample goes its own way; each phase evaluates those samples only
-that are in it, with their own counts of shots, and stops a sample before it would spend more than its budget.
+that are in it, with their own counts of shots, and stops a sample before it would spend more than its budget. A step
+of the search is taken only if the map's own budget then still pays the least estimate of all samples.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 
 from ._map import FixedPointMap, MeasuredJacobian
-from ._prices import Prices, on_grid
+from ._noiseless import NoiselessModel
+from ._prices import on_grid
 from ._reason import Reason
-from ._root import Root, checked_value
+from ._root import Root
+from ._sampled_state import SampledState
 from ._spectrum import Spectrum
 from .solvers import Evaluation
 from .solvers.sampled import SampledSolver
@@ -27,6 +30,15 @@ _WIDEST = 1e3
 """An estimate with a wider 95% half-width than so many times max(1, ‖w‖) says nothing: states are bounded."""
 
 _MOST_ESTIMATES = 40
+
+_MODELLED_SHARE = 0.1
+"""An estimate that owes more of its variance to the error of a noiseless Jacobian is made again, if it is among the
+first `_MODELLED_ESTIMATES`."""
+
+_MODELLED_ESTIMATES = 2
+
+_MARGIN = 1.1
+"""How many times the shots that a predicted covariance asks for are taken: it is not quite the one that comes out."""
 
 
 def solve_sampled(fixed_point_map: FixedPointMap, start: Tensor, solver: SampledSolver, *, trace: bool = False) -> Root:
@@ -43,61 +55,57 @@ def solve_sampled(fixed_point_map: FixedPointMap, start: Tensor, solver: Sampled
     """
     with torch.no_grad():
         run = _Run(fixed_point_map, start, solver, trace=trace)
-        run.search()
-        run.rescue()
-        run.average()
+        if run.model is None:
+            run.search()
+            run.rescue()
+            run.average()
+        else:
+            run.approach(run.model)
         run.estimate()
         return run.root()
 
 
-class _Run:
-    """What is known of every sample, in the batch's own numbering; all tensors have a leading axis of B samples."""
-
-    def __init__(self, fixed_point_map: FixedPointMap, start: Tensor, solver: SampledSolver, *, trace: bool) -> None:
-        samples, n = start.shape
-        self.map, self.solver = fixed_point_map, solver
-        self.exact = not fixed_point_map.is_sampled
-        self.prices = Prices.of(fixed_point_map, solver)
-        count = torch.zeros(samples, dtype=torch.int64, device=start.device)
-        self.w = start.clone()
-        self.residual = start.new_full((samples,), torch.inf)
-        self.relative = self.residual.clone()
-        self.best = (self.w.clone(), self.residual.clone(), self.relative.clone())
-        self.value = torch.full_like(start, torch.nan)
-        self.covariance = start.new_full((samples, n, n), torch.nan)
-        self.jacobian = self.covariance.clone()
-        self.reason = torch.full_like(count, int(Reason.MAX_ITERATIONS))
-        self.iterations, self.evaluations, self.jacobian_evaluations = count.clone(), count.clone(), count.clone()
-        self.shots = count.clone()
-        self.floored = torch.zeros(samples, dtype=torch.bool, device=start.device)
-        self.stable = self.floored.clone()  # whether damped steps led into the noise
-        self.trace: list[Tensor] | None = [] if trace else None
+class _Run(SampledState):
+    """The phases."""
 
     def search(self) -> None:
         """Damped steps, for each sample until its residual is within its noise."""
-        rows = torch.arange(len(self.w), device=self.w.device)
+        rows = self._able_to_begin()
         for iteration in range(self.solver.max_iterations + 1):
-            rows = self._look(rows)
+            rows = self._look(rows) if len(rows) else rows
             if not len(rows) or iteration == self.solver.max_iterations:
                 break
-            rows = self._affordable(rows, self.prices.reserve + self.prices.value(self.prices.shots))
+            rows = self.affordable(rows, self.prices.reserve + self.prices.value(self.prices.shots))
+            if not self.leaves_an_estimate(len(rows)):
+                self.curtailed = True
+                break
             self._damped_step(rows, iteration)
         self.stable = self.reason == int(Reason.WITHIN_NOISE)
+
+    def approach(self, model: NoiselessModel) -> None:
+        """The model's fixed points, of which those of the scaled model are near the ones that are sought."""
+        rows = self._able_to_begin()
+        if not len(rows):
+            return
+        self.w[rows] = model.root(rows, self.w[rows])
+        self._look(rows)
+        rows = rows[self.relative[rows].isfinite()]
+        self.w[rows] = model.root(rows, self.w[rows])
+        self.iterations[rows] += 1
+        self.reason[rows] = int(Reason.WITHIN_NOISE)  # if they are not, the estimate's own step says so
 
     def rescue(self) -> None:
         """Newton steps with measured Jacobians, for those that damped steps did not bring into the noise."""
         for _ in range(self.solver.newton_steps):
-            sought = (self.reason == int(Reason.MAX_ITERATIONS)) & self.relative.isfinite()
-            rows = sought.nonzero().squeeze(1)
+            rows = self._unsettled()
             price = self.prices.value(self.prices.shots) + self.prices.jacobian(self.prices.jacobian_shots)
-            rows = self._affordable(rows, self.prices.reserve + price)
+            rows = self.affordable(rows, self.prices.reserve + price)
             if not len(rows):
                 return
-            measured = self._measure_jacobian(rows, self.prices.jacobian_shots)
-            inverse = self._spectrum(rows, measured.jacobian).floored_inverse
-            step = (inverse @ (self.value[rows] - self.w[rows]).double().unsqueeze(2)).squeeze(2)
-            self.w[rows] = self.w[rows] + step.to(self.w)
-            self.iterations[rows] += 1
+            if not self.leaves_an_estimate(len(rows), jacobian=True):
+                self.curtailed = True
+                return
+            self.newton_step(rows, self.measure_jacobian(rows, self.prices.jacobian_shots).jacobian)
             self._look(rows)
 
     def average(self) -> None:
@@ -125,9 +133,10 @@ class _Run:
             count[active] += 1
             price = self.prices.value(self.prices.shots) + self.prices.reserve
             active = active[self.shots[active] + price <= self.prices.budget]
-            if not len(active):
+            if not len(active) or not self.leaves_an_estimate(len(active)):
+                active = active[:0]
                 break
-            noise[active] = self._evaluate(active, self.prices.shots).diagonal(dim1=1, dim2=2).sum(1)
+            noise[active] = self.evaluate(active, self.prices.shots).diagonal(dim1=1, dim2=2).sum(1)
         drift = (self.w[rows] - first[rows]) / (self.solver.damping * count[rows].unsqueeze(1))
         going = drift.square().sum(1) > self.solver.c * noise[rows] / count[rows]
         able = torch.isin(rows, active) & going
@@ -137,19 +146,19 @@ class _Run:
 
     def estimate(self) -> None:
         """Fresh shots where each sample has come to, one Newton step from them, and its covariance."""
+        if self.curtailed:  # they have come as far as there was time for
+            self.reason[self._unsettled()] = int(Reason.WITHIN_NOISE)
         rows = (self.reason == int(Reason.WITHIN_NOISE)).nonzero().squeeze(1)
-        first = self.solver.estimate * self.prices.shots
-        left = self.prices.affordable(self.shots[rows] + self.prices.jacobian(self.prices.jacobian_shots))
-        shots = torch.where(left < first, on_grid(left, self.prices.shots, torch.floor), torch.full_like(rows, first))
+        rows, shots = self._within_means(rows, self._first_shots(rows))
         bound = torch.full_like(rows, _FAR, dtype=torch.double)
-        for _ in range(_MOST_ESTIMATES):
+        for attempt in range(_MOST_ESTIMATES):
             if not len(rows):
                 return
-            value, covariance = self._evaluate_each(rows, shots)
-            measured = self._measure_jacobian_each(rows, self._jacobian_shots_beside(shots))
+            value, covariance, measured = self._fresh(rows, shots)
             finite = (
                 torch.cat([each.flatten(1) for each in (value, covariance, measured.jacobian)], 1).isfinite().all(1)
             )
+            start = self.w[rows]
             w, covariance, length = self._newton_estimate(rows, value, covariance, measured)
             # In double precision, where it is finite although the sample's own precision may have no such number.
             half = (NORMAL_95 * covariance.diagonal(dim1=1, dim2=2).amax(1).sqrt()).nan_to_num(nan=torch.inf)
@@ -159,37 +168,71 @@ class _Run:
             self.w[rows[good]], self.covariance[rows[good]] = w[good], covariance[good].to(self.covariance)
             self.covariance[rows[wide]] = torch.nan
             self.iterations[rows[good]] += 1
-            more, next_shots = self._next_shots(rows, shots, half.where(finite, 0.0), far=good & (length > bound))
+            far = length > bound
+            if self.model is not None and attempt < _MODELLED_ESTIMATES:
+                far |= self._leans_on_the_model(measured, w - start, covariance)
+            more, next_shots = self._next_shots(rows, shots, half.where(finite, 0.0), far=good & far)
             self.reason[rows[wide & ~more]] = int(Reason.UNDETERMINED)
             bound = (_FAR * next_shots / shots)[more]
-            rows, shots = rows[more], next_shots[more]
+            going = rows[more]
+            rows, shots = self._within_means(going, next_shots[more], at_least=next_shots[more])
+            bound = bound[: len(rows)]
         self.reason[rows] = int(Reason.MAX_ITERATIONS)
 
-    def root(self) -> Root:
-        """The answers."""
-        converged = (self.reason == int(Reason.CONVERGED)) | (self.reason == int(Reason.WITHIN_NOISE))
-        # A sample without an estimate is answered by its best iterate.
-        known = self.covariance.isfinite().all(2).all(1)
-        return Root(
-            w=torch.where(known.unsqueeze(1), self.w, self.best[0]),
-            residual=torch.where(known, self.residual, self.best[1]),
-            relative_residual=torch.where(known, self.relative, self.best[2]),
-            iterations=self.iterations,
-            evaluations=self.evaluations,
-            jacobian_evaluations=self.jacobian_evaluations,
-            converged=converged,
-            reason=self.reason,
-            unconverged=len(converged) - int(torch.count_nonzero(converged)),
-            jacobian=None if self.exact else self.jacobian,
-            trace=self.trace,
-            covariance=self.covariance,
-            shots=self.shots,
-            floored=self.floored,
-        )
+    def _fresh(self, rows: Tensor, shots: Tensor) -> tuple[Tensor, Tensor, MeasuredJacobian]:
+        """What an estimate is made of: value, (M, n), its covariance, (M, n, n), and the Jacobian."""
+        if self.model is not None:
+            jacobian = self.model.jacobian(rows, self.w[rows])  # of what was measured before
+            return *self.evaluate_each(rows, shots), jacobian
+        value, covariance = self.evaluate_each(rows, shots)
+        return value, covariance, self.measure_jacobian_each(rows, self.jacobian_shots_beside(shots))
+
+    def _first_shots(self, rows: Tensor) -> Tensor:
+        """Shots a circuit of the samples' first estimates, (M,)."""
+        first = torch.full_like(rows, self.solver.estimate * self.prices.shots)
+        if self.model is not None and self.solver.precision is not None and len(rows):
+            # J is known beforehand, and with it how wide an interval will be.
+            inverse = self.spectrum(rows, self.model.jacobian(rows, self.w[rows]).jacobian).inverse
+            spread = inverse @ self.noise[rows].double() @ inverse.mT
+            half = (NORMAL_95 * spread.diagonal(dim1=1, dim2=2).amax(1).sqrt()).nan_to_num(nan=torch.inf)
+            needed = self.prices.shots * _MARGIN * (half / self.solver.precision).square()
+            needed = torch.minimum(needed, self.solver.growth * first.double()).clamp(min=self.prices.shots)
+            first = on_grid(needed, self.prices.shots, torch.ceil)
+        left = self.prices.affordable(self.shots[rows] + self.prices.jacobian(self.prices.jacobian_shots))
+        shots = torch.where(left < first, on_grid(left, self.prices.shots, torch.floor), first)
+        return self.prices.in_fewer_calls(shots, left)
+
+    def _within_means(self, rows: Tensor, shots: Tensor, *, at_least: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The samples and their shots, (M,), as far as the map's budget can pay for them.
+
+        Shots are halved first, but not below `at_least`, (M,), or those of a single evaluation; then samples are left
+        out, from the end.
+        """
+        least = torch.minimum(shots, torch.full_like(shots, self.prices.shots)) if at_least is None else at_least
+        wanted = shots
+        while (
+            not self.exact
+            and len(rows)
+            and not self.map.affords(self.estimate_of(shots))
+            and bool((shots > least).any())
+        ):
+            shots = torch.maximum(shots // 2, least)
+        self.reduced[rows] = shots < wanted
+        rows = self.payable(rows, lambda count: self.estimate_of(shots[:count]))
+        return rows, shots[: len(rows)]
+
+    def _able_to_begin(self) -> Tensor:
+        """The samples that the map's budget pays one evaluation and the least estimate of; the others end here."""
+        everyone = torch.arange(len(self.w), device=self.w.device)
+        return self.payable(everyone, lambda count: [self.planned_look(count), *self.least_estimate(count)])
+
+    def _unsettled(self) -> Tensor:
+        """The samples that are not within their noise yet, and may still get there."""
+        return ((self.reason == int(Reason.MAX_ITERATIONS)) & self.relative.isfinite()).nonzero().squeeze(1)
 
     def _look(self, rows: Tensor) -> Tensor:
         """Evaluates samples where they are, notes which have arrived, and returns the others that may go on."""
-        covariance = self._evaluate(rows, self.prices.shots)
+        covariance = self.evaluate(rows, self.prices.shots)
         noise = covariance.diagonal(dim1=1, dim2=2).sum(1)
         residual, relative = self.residual[rows], self.relative[rows]
         finite = relative.isfinite()
@@ -207,57 +250,6 @@ class _Run:
             self.trace.append(self.relative.clone())
         return rows[reason == int(Reason.MAX_ITERATIONS)]
 
-    def _evaluate(self, rows: Tensor, shots: int) -> Tensor:
-        """f at the samples' iterates, with what is measured of it; returns its covariance, (M, n, n)."""
-        w = self.w[rows]
-        value, covariance = self._part(rows).measure(w, shots=None if self.exact else shots)
-        value = checked_value(value, w)
-        residual = torch.linalg.vector_norm(value - w, dim=1)
-        relative = residual / (torch.linalg.vector_norm(value, dim=1) + torch.finfo(w.dtype).tiny ** 0.5)
-        better = relative < self.best[2][rows]  # never so where it is NaN
-        for best, now in zip(self.best, (w, residual, relative), strict=True):
-            best[rows[better]] = now[better]
-        self.value[rows] = value
-        self.residual[rows] = torch.where(residual.isnan(), torch.inf, residual)
-        self.relative[rows] = torch.where(relative.isnan(), torch.inf, relative)
-        self.evaluations[rows] += 1
-        self.shots[rows] += self.prices.value(shots)
-        return covariance
-
-    def _evaluate_each(self, rows: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
-        """The same with counts of shots for each sample, (M,): value, (M, n), and covariance, (M, n, n)."""
-        value, covariance = torch.empty_like(self.w[rows]), torch.empty_like(self.covariance[rows])
-        for count in torch.unique(shots).tolist():
-            chosen = shots == count
-            covariance[chosen] = self._evaluate(rows[chosen], count)
-            value[chosen] = self.value[rows[chosen]]
-        return value, covariance
-
-    def _measure_jacobian(self, rows: Tensor, shots: int) -> MeasuredJacobian:
-        """∂f/∂w at the samples' iterates, where f was evaluated last."""
-        measured = self._part(rows).measure_jacobian(
-            self.w[rows], self.value[rows], shots=None if self.exact else shots
-        )
-        self.jacobian_evaluations[rows] += 1
-        self.shots[rows] += self.prices.jacobian(shots)
-        return measured
-
-    def _measure_jacobian_each(self, rows: Tensor, shots: Tensor) -> MeasuredJacobian:
-        """The same with counts of shots for each sample, (M,)."""
-        counts = torch.unique(shots).tolist()
-        places = [(shots == count).nonzero().squeeze(1) for count in counts]
-        parts = [self._measure_jacobian(rows[place], count) for place, count in zip(places, counts, strict=True)]
-        return MeasuredJacobian.joined(parts).select(torch.cat(places).argsort())
-
-    def _jacobian_shots_beside(self, shots: Tensor) -> Tensor:
-        """Shots of the Jacobian's circuits beside estimates of so many: they grow as the square root.
-
-        An error of J enters the estimate multiplied by the step, which itself gets shorter as shots grow. To keep one
-        J would not do: one that noise made nearly singular makes covariances that no number of shots gets down.
-        """
-        growth = (shots / (self.solver.estimate * self.prices.shots)).clamp(min=1).sqrt()
-        return (self.prices.jacobian_shots * growth).long()
-
     def _newton_estimate(
         self, rows: Tensor, value: Tensor, covariance: Tensor, measured: MeasuredJacobian
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -268,7 +260,7 @@ class _Run:
         Where the floor acts, it shortens the step, but not the covariance: that remains the one of the whole step,
         since what the floor holds back is then part of the error.
         """
-        spectrum = self._spectrum(rows, measured.jacobian)
+        spectrum = self.spectrum(rows, measured.jacobian)
         difference = (value - self.w[rows]).double().unsqueeze(2)
         inverse = spectrum.inverse
         whole = (inverse @ difference).squeeze(2)
@@ -279,10 +271,15 @@ class _Run:
         length = (whole * torch.linalg.solve_ex(spread, whole)[0]).sum(1) / whole.shape[1]
         return self.w[rows] + step.to(self.w), spread, length
 
-    def _spectrum(self, rows: Tensor, jacobian: Tensor) -> Spectrum:
-        spectrum = Spectrum.of(jacobian, self.solver.floor)
-        self.floored[rows] |= spectrum.acted
-        return spectrum
+    def _leans_on_the_model(self, measured: MeasuredJacobian, step: Tensor, covariance: Tensor) -> Tensor:
+        """Whether much of an estimate's covariance, (M, n, n), is that of a noiseless Jacobian, (M,).
+
+        Such an error is the same for all repetitions; from the estimate, another step is shorter, and so is its error.
+        """
+        inverse = Spectrum.of(measured.jacobian, self.solver.floor).inverse
+        modelled = inverse @ measured.double().error_along(step.double()) @ inverse.mT
+        shares = modelled.diagonal(dim1=1, dim2=2).sum(1) / covariance.diagonal(dim1=1, dim2=2).sum(1)
+        return shares > _MODELLED_SHARE
 
     def _next_shots(self, rows: Tensor, shots: Tensor, width: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Which samples are estimated once more, (M,), and with how many shots; notes whom the budget stops.
@@ -301,11 +298,12 @@ class _Run:
             # A sample that is only far may have had more than it needs.
             needed = torch.where(short, needed, torch.minimum(needed.clamp(min=self.prices.shots), shots))
             wanted = on_grid(needed, self.prices.shots, torch.ceil)
-        beside = self._jacobian_shots_beside(wanted) * self.prices.jacobian(1)
+        beside = self.jacobian_shots_beside(wanted) * self.prices.jacobian(1)
         left = self.prices.affordable(self.shots[rows] + beside)
         possible = torch.minimum(wanted, on_grid(left, self.prices.shots, torch.floor))
         more = (left >= self.prices.shots) & (short & (possible > shots) | far & ~short & (possible >= wanted))
         self.reason[rows[(short | far) & ~more]] = int(Reason.BUDGET)
+        possible[more] = self.prices.in_fewer_calls(possible[more], left[more])
         return more, possible
 
     def _damped_step(self, rows: Tensor, iteration: int) -> None:
@@ -313,12 +311,3 @@ class _Run:
         now = Evaluation(iteration, 0, w, self.value[rows] - w, self.relative[rows], None)
         self.w[rows] = self.solver.step(now, ())[0]
         self.iterations[rows] += 1
-
-    def _affordable(self, rows: Tensor, price: int) -> Tensor:
-        """The samples that can still pay; the others end here."""
-        able = self.shots[rows] + price <= self.prices.budget
-        self.reason[rows[~able]] = int(Reason.BUDGET)
-        return rows[able]
-
-    def _part(self, rows: Tensor) -> FixedPointMap:
-        return self.map if len(rows) == len(self.w) else self.map.select(rows)

@@ -50,11 +50,12 @@ def coupling_figure(target: Target, physical: Sequence[int], *, name: str, wires
     positions = qubit_positions(target.num_qubits, errors.edges)
     span = np.ptp(positions, axis=0) + 1
     width = 7.0 if target.num_qubits > 20 else 4.6
-    height = min(max(width * span[1] / span[0], 2.6), 7.0)
+    height = min(max(width * span[1] / span[0], 1.7), 7.0)
     figure = Figure(figsize=(width + 4.0, height + 1.2), layout="constrained")
     (whole, close), bars = figure.subplots(2, 2, width_ratios=(width, 4.0), height_ratios=(height, 0.09))
     scales = _scale(errors.qubits.values()), _scale(errors.edges.values())
-    _draw_whole(whole, positions, errors, physical, scales)
+    inches = 0.54 * figure.get_figwidth() / (span[0] + 0.4)  # of an edge, about
+    _draw_whole(whole, positions, errors, physical, scales, size=min(72 * 0.55 * inches, 26.0))
     _draw_close(close, positions, errors, physical, scales, len(physical) if wires is None else wires)
     whole.set_title(f"{name}: {target.num_qubits} qubits, {len(physical)} chosen")
     close.set_title("The chosen qubits")
@@ -69,17 +70,28 @@ def coupling_figure(target: Target, physical: Sequence[int], *, name: str, wires
 
 
 def _draw_whole(
-    axes: Axes, positions: np.ndarray, errors: _Errors, physical: Sequence[int], scales: tuple[Normalize, Normalize]
+    axes: Axes,
+    positions: np.ndarray,
+    errors: _Errors,
+    physical: Sequence[int],
+    scales: tuple[Normalize, Normalize],
+    *,
+    size: float,
 ) -> None:
+    """The whole processor; a qubit's diameter is `size` points."""
     _bare(axes, positions, 0.7)
-    # A point is 1/72 of an inch; the drawing fills its axes to about nine tenths.
-    inches = 0.9 * axes.figure.get_figwidth() * 0.6 / (np.ptp(positions[:, 0]) + 1.4)
-    size = min(72 * 0.55 * inches, 26.0)
     inside = {pair for pair in errors.edges if {*pair} <= {*physical}}
     _edges(axes, positions, errors, scales[1], size / 4, emphasised=inside)
     _qubits(axes, positions, errors, scales[0], size**2, range(len(positions)))
     chosen = positions[[*physical]]
-    axes.scatter(*chosen.T, s=(1.45 * size) ** 2, facecolor="none", edgecolor=ACCENT, linewidth=max(1.2, size / 8))
+    axes.scatter(
+        chosen[:, 0],
+        chosen[:, 1],
+        s=(1.45 * size) ** 2,
+        facecolor="none",
+        edgecolor=ACCENT,
+        linewidth=max(1.2, size / 8),
+    )
     if size >= 9:
         for qubit, place in enumerate(positions):
             _number(axes, place, str(qubit), errors.qubits.get(qubit), scales[0], 0.42 * size)
@@ -102,24 +114,18 @@ def _draw_close(
     for pair in pairs:
         ends = np.array([near[pair[0]], near[pair[1]]])
         error = errors.edges[pair]
-        axes.plot(*ends.T, color=_colour(error, scales[1], _EDGES), linewidth=size / 3.5, zorder=1)
+        axes.plot(ends[:, 0], ends[:, 1], color=_colour(error, scales[1], _EDGES), linewidth=size / 3.5, zorder=1)
         if not crowded:
-            across = np.array([ends[1, 1] - ends[0, 1], ends[0, 0] - ends[1, 0]])
-            # Above the edge, or on its left: below and on the right are the qubits' own labels.
-            outwards = across if across[1] > 0 or (across[1] == 0 and across[0] < 0) else -across
-            beside = ends.mean(0) + 0.16 * outwards / max(np.linalg.norm(across), 1e-9)
-            sideways = abs(outwards[0]) > abs(outwards[1])
-            axes.text(*beside, _percent(error), ha="right" if sideways else "center", va="center", fontsize=8)
+            _beside(axes, ends, _percent(error))
     for wire, qubit in enumerate(physical):
         error, place = errors.qubits.get(qubit), near[qubit]
-        axes.scatter(
-            *place, s=size**2, color=_colour(error, scales[0], _QUBITS), edgecolor=ACCENT, linewidth=1.6, zorder=3
-        )
+        colour = _colour(error, scales[0], _QUBITS)
+        axes.scatter(place[0], place[1], s=size**2, color=colour, edgecolor=ACCENT, linewidth=1.6, zorder=3)
         _number(axes, place, str(qubit), error, scales[0], 0.36 * size)
         label = f"q{wire}" if wire < wires else "routing"
         axes.annotate(
             label if crowded else f"{label}\n{_percent(error)}",
-            place,
+            (place[0], place[1]),
             xytext=(0.34 * size, -0.5 * size),
             textcoords="offset points",
             ha="left",
@@ -128,6 +134,17 @@ def _draw_close(
             linespacing=1.25,
             zorder=5,
         )
+
+
+def _beside(axes: Axes, ends: np.ndarray, text: str) -> None:
+    """A text above an edge, or on its left: below and on the right are the qubits' own labels."""
+    x, y = ends[1] - ends[0]
+    across = np.array([y, -x]) / max(float(np.hypot(x, y)), 1e-9)
+    if across[1] < 0 or (across[1] == 0 and across[0] > 0):
+        across = -across
+    sideways = abs(across[0]) > abs(across[1])
+    place = ends.mean(0) + 0.16 * across - np.array([0.0, 0.13 if sideways else 0.0])
+    axes.text(place[0], place[1], text, ha="right" if sideways else "center", va="center", fontsize=8)
 
 
 def _bare(axes: Axes, places: np.ndarray, margin: float) -> None:
@@ -165,12 +182,14 @@ def _qubits(
     axes: Axes, positions: np.ndarray, errors: _Errors, scale: Normalize, area: float, qubits: Iterable[int]
 ) -> None:
     colours = [_colour(errors.qubits.get(qubit), scale, _QUBITS) for qubit in qubits]
-    axes.scatter(*positions.T, s=area, c=colours, edgecolor="white", linewidth=0.5, zorder=2)
+    axes.scatter(positions[:, 0], positions[:, 1], s=area, c=colours, edgecolor="white", linewidth=0.5, zorder=2)
 
 
 def _number(axes: Axes, place: np.ndarray, text: str, error: float | None, scale: Normalize, size: float) -> None:
     dark = error is not None and scale(error) > 0.5
-    axes.text(*place, text, ha="center", va="center", fontsize=size, color="white" if dark else INK, zorder=4)
+    axes.text(
+        place[0], place[1], text, ha="center", va="center", fontsize=size, color="white" if dark else INK, zorder=4
+    )
 
 
 def _colour(error: float | None, scale: Normalize, colours: LinearSegmentedColormap) -> str | tuple[float, ...]:

@@ -29,7 +29,7 @@ def inverted_assignment(observables: Iterable[SparsePauliOp], noise: CircuitNois
             is ideal, so there is nothing to invert.
     """
     observables = list(observables)
-    _check_errs(observables, noise)
+    check_readout(observables, noise)
     return tuple(_inverted(observable, noise) for observable in observables)
 
 
@@ -62,26 +62,8 @@ def readout_line(noise: CircuitNoise, wire: int) -> tuple[float, float]:
     return slope, one_as_zero - zero_as_one
 
 
-def readout_lines(
-    observables: Sequence[SparsePauliOp], noise: CircuitNoise
-) -> list[list[tuple[float, list[tuple[float, float]]]]]:
-    """For each observable (|coefficient|, (a, b) of its wires) of every term but the identity.
-
-    Raises:
-        ValueError: a wire's readout cannot be mitigated, see `readout_line`; or none errs.
-    """
-    _check_errs(observables, noise)
-    return [
-        [
-            (abs(coefficient), [readout_line(noise, wire) for wire in wires])
-            for _, wires, coefficient in observable.to_sparse_list()
-            if wires
-        ]
-        for observable in observables
-    ]
-
-
-def _check_errs(observables: Sequence[SparsePauliOp], noise: CircuitNoise) -> None:
+def check_readout(observables: Sequence[SparsePauliOp], noise: CircuitNoise) -> None:
+    """Raises ValueError if a wire's readout cannot be mitigated, see `readout_line`; or if none that counts errs."""
     wires = {wire for observable in observables for _, indices, _ in observable.to_sparse_list() for wire in indices}
     if all(readout_line(noise, wire) == (1, 0) for wire in wires):
         raise ValueError(

@@ -128,19 +128,44 @@ def save_calibration(backend: BackendV2, path: str | Path) -> Path:
     path = _with_suffix(path)
     if not isinstance(backend, BackendV2):
         raise TypeError(f"save_calibration: expected a BackendV2, not {type(backend).__name__}")
+    write_atomically(path, calibration_text(Snapshot.of_backend(backend), json_syntax=path.suffix == ".json"))
+    return path
+
+
+def calibration_text(snapshot: Snapshot, *, json_syntax: bool = True) -> str:
+    """A processor as text, in JSON or in YAML; `read_calibration` reads it back.
+
+    Raises:
+        ValueError: the processor has a value that no calibration has, such as a T1 of zero.
+    """
     try:
-        calibration = _calibration_of(Snapshot.of_backend(backend))
+        calibration = _calibration_of(snapshot)
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{'.'.join(map(str, first['loc']))} is {first['input']!r}: " if first["loc"] else ""
-        raise ValueError(f"save_calibration: {backend.name} cannot be saved; {where}{first['msg']}") from None
+        raise ValueError(f"save_calibration: {snapshot.name} cannot be saved; {where}{first['msg']}") from None
     data = calibration.model_dump(exclude_none=True)
     data["qubits"] = list(data["qubits"])
-    text = (
-        json.dumps(data, indent=1, allow_nan=False) if path.suffix == ".json" else yaml.safe_dump(data, sort_keys=False)
-    )
-    write_atomically(path, text + "\n" * (not text.endswith("\n")))
-    return path
+    text = json.dumps(data, indent=1, allow_nan=False) if json_syntax else yaml.safe_dump(data, sort_keys=False)
+    return text + "\n" * (not text.endswith("\n"))
+
+
+def read_calibration(text: str, *, source: str) -> Snapshot:
+    """The processor of a text in JSON that `calibration_text` wrote.
+
+    Args:
+        text: the calibration.
+        source: what messages call it.
+
+    Raises:
+        RecipeError: (a ValueError) it is damaged, or something else.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise RecipeError(f"{source}: is not a calibration: {error}") from None
+    calibration: Calibration = recipes.check(data, Calibration, source=source)
+    return Snapshot(calibration.processor, calibration.target())
 
 
 def load_calibration(path: str | Path) -> Snapshot:

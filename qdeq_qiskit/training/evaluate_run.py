@@ -15,6 +15,7 @@ from rich.table import Table
 
 from qdeq_qiskit import recipes
 from qdeq_qiskit.backends.kinds import AnyBackend, Backend
+from qdeq_qiskit.backends.kinds.ibm import IBMBackend
 from qdeq_qiskit.backends.noisy import EffectiveMachine, NoisyLayer
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.files import write_atomically
@@ -235,12 +236,19 @@ def _expected(
     if other.backend.noisy == own.backend.noisy is False:
         return tolerance, None
     exact = other
+    if isinstance(other.backend, IBMBackend):
+        mitigated = other.backend.mitigation is not None and not other.backend.mitigation.is_none
     if not other.backend.exact and not mitigated:
         with setting_up():
-            exact = QDEQClassifier.load(directory.model, backend=other.backend.model_copy(update={"shots": None}))
+            exact = QDEQClassifier.load(directory.model, backend=_exact(other.backend))
     if not isinstance(exact.equilibrium.layer, NoisyLayer):
         return None, None
     return tolerance, Followed(*follow(exact, images, outcomes[0].state))
+
+
+def _exact(backend: Backend) -> Backend:
+    """Exact expectation values in the place of shots."""
+    return backend.snapshot() if isinstance(backend, IBMBackend) else backend.model_copy(update={"shots": None})
 
 
 def _metrics(outcome: Evaluation) -> dict[str, Any]:

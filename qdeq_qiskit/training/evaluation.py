@@ -18,7 +18,7 @@ from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.images import Images
 
 TRACED_SAMPLES = 512
-_NEWER = {"half_width", "confidence"}  # files of earlier versions lack them
+_NEWER = {"half_width", "confidence", "reason"}  # files of earlier versions lack them
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Evaluation:
     seconds: float
     half_width: np.ndarray = field(default_factory=lambda: np.zeros(0))
     confidence: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    reason: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def predicted(self) -> np.ndarray:
@@ -164,6 +165,7 @@ def evaluate(classifier: QDEQClassifier, images: Images, *, chunk: int = 1024) -
         circuits=sum(solution.circuits for solution in solutions),
         shots=sum(solution.shots for solution in solutions),
         seconds=seconds,
+        reason=_array(torch.cat([solution.reason for solution in solutions])),
         **_uncertainty(outputs),
     )
 

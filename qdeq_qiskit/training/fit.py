@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import platform
-import signal
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,9 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
@@ -37,8 +31,9 @@ from qdeq_qiskit.training.errors import DataError, RunError, SetupError
 from qdeq_qiskit.training.evaluation import Control, evaluate, logistic_regression
 from qdeq_qiskit.training.idx import chosen_folder
 from qdeq_qiskit.training.images import Images, ImageSplits
+from qdeq_qiskit.training.loop import run_epochs, torch_threads
 from qdeq_qiskit.training.peak_memory import peak_memory_mb
-from qdeq_qiskit.training.progress import SeededEpochs, TrainingProgress
+from qdeq_qiskit.training.progress import TrainingProgress
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
 from qdeq_qiskit.training.task import ClassifierTask
@@ -76,7 +71,7 @@ def fit(
         ValueError: the parts of the recipe do not fit together.
         TrainingError: training failed.
     """
-    with _threads(recipe.optimisation.threads):
+    with torch_threads(recipe.optimisation.threads):
         prepared = _prepare(recipe, data_dir)
         directory = RunDirectory.claim(out, name=name)
         try:
@@ -134,7 +129,7 @@ def resume(
         )
     for complaint in complaints:
         warnings.warn(f"{complaint}; continuing from {checkpoint}", stacklevel=2)
-    with _threads(recipe.optimisation.threads):
+    with torch_threads(recipe.optimisation.threads):
         prepared = _prepare(recipe, data_dir or directory.data_dir())
         _check_same_data(directory, prepared.splits)
         if checkpoint is not None:
@@ -251,37 +246,18 @@ def _run_lightning(
     keep: KeepCheckpoints,
     checkpoint: Path | None,
 ) -> None:
-    recipe, options = prepared.recipe, prepared.recipe.optimisation
-    device = prepared.classifier.weight.device
-    batches = prepared.batches("train", options.batch_size, seed=recipe.seed)
-    callbacks: list[Callback] = [SeededEpochs(recipe.seed, batches), keep]
-    if console is not None:
-        callbacks.append(TrainingProgress(console))
-    if options.early_stopping_patience is not None:
-        callbacks.append(EarlyStopping("valid_loss", patience=options.early_stopping_patience))
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            max_epochs=options.epochs,
-            gradient_clip_val=options.gradient_clip,
-            callbacks=callbacks,
-            plugins=[PlainCheckpointIO()],
-            logger=TensorBoardLogger(str(directory.tensorboard), name="", version=""),
-            log_every_n_steps=sys.maxsize,  # figures are logged once an epoch, by the task
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=directory.path,
-        )
-        trainer.fit(
-            task,
-            batches,
-            prepared.batches("valid", VALIDATION_BATCH),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
-    prepared.classifier.to(device)  # Lightning leaves a model that was on a GPU on the CPU
+    options = prepared.recipe.optimisation
+    run_epochs(
+        task,
+        prepared.batches("train", options.batch_size, seed=prepared.recipe.seed),
+        prepared.batches("valid", VALIDATION_BATCH),
+        seed=prepared.recipe.seed,
+        callbacks=[keep] if console is None else [keep, TrainingProgress(console)],
+        checkpoint=checkpoint,
+        plugins=[PlainCheckpointIO()],
+        logger=TensorBoardLogger(str(directory.tensorboard), name="", version=""),
+        default_root_dir=directory.path,
+    )
 
 
 def _conclude(prepared: Prepared, directory: RunDirectory, trained: _Trained, *, report: bool) -> None:
@@ -388,17 +364,6 @@ def _origin(name: str, data_dir: Path | None, splits: ImageSplits) -> dict[str, 
 
 
 @contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """A number of CPU threads for torch, for a while; results may depend on it in the last digit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
 def _telling_how_to_continue(directory: RunDirectory) -> Iterator[None]:
     """An interrupt says what was kept and how to go on."""
     try:
@@ -407,29 +372,3 @@ def _telling_how_to_continue(directory: RunDirectory) -> Iterator[None]:
         kept = any(directory.checkpoints.glob("*.ckpt"))
         after = f"; `qdeq fit --resume {directory.path}` continues the run" if kept else " before the first epoch ended"
         raise KeyboardInterrupt(f"interrupted{after}") from None
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's advice (more workers, log more often), which does not fit batches that are slices.
-
-    Ctrl-C, which Lightning turns into an exit with signals blocked, stays a KeyboardInterrupt.
-    """
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    levels = [logger.level for logger in loggers]
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        warnings.filterwarnings("ignore", message=".*(does not have many workers|log_every_n_steps|isinstance).*")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        except SystemExit:
-            raise KeyboardInterrupt from None
-        finally:
-            if in_main_thread:
-                signal.signal(signal.SIGINT, handler)
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -79,7 +79,7 @@ class TrainingProgress(Callback):
         self._next = now + REFRESH_SECONDS
         assert isinstance(pl_module, ClassifierTask)
         history = pl_module.history
-        valid = history[-1]["valid_accuracy"] if history else None
+        valid = history[-1].get("valid_accuracy") if history else None
         self._progress.update(
             self._task,
             completed=trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches)),
@@ -94,7 +94,7 @@ class TrainingProgress(Callback):
             row, done = history[-1], len(history)
             early = done < (trainer.max_epochs or done)
             trained = {name: row[f"train_{name}"] for name in ("loss", "accuracy", "residual", "iterations")}
-            figures = _figures(trained, row["valid_accuracy"], self._room)
+            figures = _figures(trained, row.get("valid_accuracy"), self._room)
             self._progress.update(self._task, completed=done, total=done, figures=figures)
         self._stop()
         if early:

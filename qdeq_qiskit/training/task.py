@@ -43,7 +43,7 @@ class ClassifierTask(pl.LightningModule):
         self._validation = Tally()
         self._validated: dict[str, Any] = {}
         self._epoch_started = 0.0
-        self._train_seconds = 0.0
+        self._train_seconds: float | None = None
         self._last_row = time.perf_counter()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -84,7 +84,7 @@ class ClassifierTask(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Start counting."""
-        self.tally = Tally()
+        self.tally, self._validation, self._validated, self._train_seconds = Tally(), Tally(), {}, None
         self._epoch_started = time.perf_counter()
 
     def on_validation_epoch_start(self) -> None:
@@ -98,7 +98,9 @@ class ClassifierTask(pl.LightningModule):
         self.log("valid_loss", self._validated["loss"])
 
     def on_train_epoch_end(self) -> None:
-        """Close the epoch: one row of history, at most one warning."""
+        """Close the epoch: one row of history (its `valid_` figures only where there was a validation), at most one
+        warning.
+        """
         trained, validated = self.tally.summary(), self._validated
         if not torch.isfinite(torch.tensor(trained["loss"])):
             raise TrainingError(
@@ -112,8 +114,8 @@ class ClassifierTask(pl.LightningModule):
             "epoch": self.current_epoch + 1,
             "step": self.global_step,
             **{f"train_{name}": trained[name] for name in _PER_EPOCH},
-            **{f"valid_{name}": validated[name] for name in _PER_EPOCH},
-            "train_seconds": self._train_seconds,
+            **{f"valid_{name}": validated[name] for name in _PER_EPOCH if validated},
+            "train_seconds": now - self._epoch_started if self._train_seconds is None else self._train_seconds,
             "seconds": now - self._last_row,
         }
         self._last_row = now

@@ -19,12 +19,22 @@ SHIPPED = (
     "aer_cpu",
     "aer_gpu",
     "exact",
+    "fake_brisbane",
     "fake_fez",
+    "fake_guadalupe",
+    "fake_kingston",
     "fake_manila",
+    "fake_marrakesh",
+    "fake_nairobi",
+    "fake_pittsburgh",
     "fake_torino",
+    "ibm",
     "noisy",
     "noisy_shots",
     "shots",
+    "snapshot_fez",
+    "snapshot_manila",
+    "snapshot_torino",
     "torch_gpu",
 )
 
@@ -52,7 +62,7 @@ def test_the_shipped_recipes_are_valid_and_described() -> None:
 
 
 def test_every_kind_is_a_final_recipe_that_refuses_unknown_keys() -> None:
-    assert set(BACKENDS) >= {"exact", "noisy", "shots", "snapshot"}
+    assert set(BACKENDS) >= {"exact", "ibm", "noisy", "shots", "snapshot"}
     for kind, backend in BACKENDS.items():
         assert issubclass(backend, BaseModel)
         assert backend.model_config["extra"] == "forbid"

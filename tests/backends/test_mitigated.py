@@ -25,10 +25,10 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
-from qdeq_qiskit.backends import mitigated
 from qdeq_qiskit.backends.compiled import compile_circuit
 from qdeq_qiskit.backends.kinds import BACKENDS
 from qdeq_qiskit.backends.mitigated import MitigatedMachine, check_mitigation, mitigated_machine, readout_corrected
+from qdeq_qiskit.backends.runtime import estimation
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.noise import MitigationRecipe, NoiseRecipe
 
@@ -173,7 +173,7 @@ def test_rows_that_are_not_finite_are_nan_and_do_not_run():
 
 def test_large_batches_are_divided_among_jobs_with_a_calibration_each(monkeypatch):
     compiled, noise = build(READOUT)
-    monkeypatch.setattr(mitigated, "_BYTES_PER_JOB", 2 * 2 * 64 * 2)
+    monkeypatch.setattr(estimation, "_MAX_BYTES", 2 * 2 * 64 * 2)
     tested = machine(compiled, noise, "trex", shots=64)
     values = tested.run(slot_angles(compiled, ROW.repeat(5, 1))).values
     assert values.shape == (5, 4)

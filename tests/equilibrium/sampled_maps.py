@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,14 +12,21 @@ from equilibrium_maps import Case, Linear, case
 from scipy import optimize
 from torch import Tensor
 
-from qdeq_qiskit.equilibrium import FixedPointMap, FunctionMap, MapCost, MeasuredJacobian
+from qdeq_qiskit.equilibrium import FixedPointMap, FunctionMap, MapCost, MeasuredJacobian, PlannedCall
+
+NOISE_LEAVES = 0.8
+"""What noise leaves of each value: the noiseless map is f divided by it."""
 
 
 class NoisyMap(FixedPointMap):
     """f with noise: one evaluation of S shots has the covariance `unit` / S, one entry of its Jacobian 1 / S.
 
-    Counts what is spent on each sample; a sample's number is in the first of the map's inputs' last column.
+    Counts what is spent on each sample; a sample's number is in the first of the map's inputs' last column. A budget
+    is of shots over all samples, `shots_per_call` of them for each call beside its own.
     """
+
+    budget: float = math.inf
+    shots_per_call: int = 0
 
     def __init__(
         self,
@@ -30,6 +39,7 @@ class NoisyMap(FixedPointMap):
         ledger: Tensor,
         generator: torch.Generator | None = None,
     ) -> None:
+        self.calls: list[int] = []  # samples of each
         self.exact, self.numbers, self.shots, self.unit, self.ledger = exact, numbers, shots, unit, ledger
         self.generator = generator or torch.Generator().manual_seed(seed)
 
@@ -39,11 +49,29 @@ class NoisyMap(FixedPointMap):
 
     @property
     def cost(self) -> MapCost:
-        return MapCost(3, 5, self.shots)
+        return MapCost(3, 5, self.shots, self.shots_per_call)
 
     @property
     def is_sampled(self) -> bool:
         return True
+
+    @property
+    def noiseless(self) -> FixedPointMap:
+        exact = self.exact
+        return FunctionMap(
+            lambda w, *inputs: exact.with_inputs(inputs).value(w) / NOISE_LEAVES, exact.inputs, batched=1
+        )
+
+    def affords(self, calls: Sequence[PlannedCall]) -> bool:
+        price = sum(
+            call.samples * (3 * call.value + 5 * call.jacobian) * (call.shots or self.shots) + self.shots_per_call
+            for call in calls
+        )
+        return self.spent() + price <= self.budget
+
+    def spent(self) -> int:
+        """Shots over all samples, calls included."""
+        return int(self.ledger.sum()) + self.shots_per_call * len(self.calls)
 
     def with_inputs(self, inputs: tuple[Tensor, ...]) -> NoisyMap:
         return self._with(self.exact.with_inputs(inputs), self.numbers)
@@ -61,6 +89,7 @@ class NoisyMap(FixedPointMap):
     def measure(self, w: Tensor, *, shots: int | None = None) -> tuple[Tensor, Tensor]:
         taken = shots or self.shots
         self.ledger[self.numbers] += 3 * taken
+        self.calls.append(len(w))
         covariance = (self.unit / taken).expand(len(w), -1, -1)
         noise = self._normal(*w.shape) @ torch.linalg.cholesky(self.unit / taken).mT
         return self.exact.value(w) + noise, covariance
@@ -68,6 +97,7 @@ class NoisyMap(FixedPointMap):
     def measure_jacobian(self, w: Tensor, value: Tensor, *, shots: int | None = None) -> MeasuredJacobian:
         taken = shots or self.shots
         self.ledger[self.numbers] += 5 * taken
+        self.calls.append(len(w))
         n = w.shape[1]
         jacobian = self.exact.value_and_jacobian(w)[1] + self._normal(len(w), n, n) / math.sqrt(taken)
         identity = torch.eye(n, dtype=w.dtype)
@@ -77,9 +107,9 @@ class NoisyMap(FixedPointMap):
         return torch.randn(*shape, generator=self.generator, dtype=torch.double)
 
     def _with(self, exact: FunctionMap, numbers: Tensor) -> NoisyMap:
-        return NoisyMap(
-            exact, numbers, shots=self.shots, unit=self.unit, seed=0, ledger=self.ledger, generator=self.generator
-        )
+        new = copy.copy(self)
+        new.exact, new.numbers = exact, numbers
+        return new
 
 
 def problem(name: str) -> Case:

@@ -19,7 +19,7 @@ from qdeq_qiskit.equilibrium import (
     Reason,
     Root,
     Solver,
-    _solve,
+    _search,
     solve,
 )
 
@@ -47,7 +47,7 @@ class Recorded:
 
 def solve_looking_every(interval: int, fixed_point_map: FixedPointMap, start: Tensor, solver: Solver) -> Root:
     """`solve`, looking at what has converged only every so many iterations, as on a GPU."""
-    search = _solve._Search(fixed_point_map, start, solver, interval=interval, keep_jacobian=True, trace=False)
+    search = _search._Search(fixed_point_map, start, solver, interval=interval, keep_jacobian=True, trace=False)
     return search.answer()
 
 

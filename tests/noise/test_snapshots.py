@@ -18,6 +18,7 @@ from textbook import Compiled
 
 from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.noise import NoiseRecipe, Snapshot, fake_backends, load_calibration, save_calibration
+from qdeq_qiskit.noise.calibration import calibration_text, read_calibration
 from qdeq_qiskit.recipes import RecipeError
 
 PLACES = {"fake_manila": (FakeManilaV2, (3, 1, 2)), "fake_nairobi": (FakeNairobiV2, (5, 3, 1))}
@@ -103,7 +104,7 @@ def test_a_snapshot_is_scaled_up_to_a_million_and_no_further() -> None:
     with pytest.raises(RecipeError, match=r"^--set scale=1e30: scale is 1e\+30.*1,000,000$"):
         NoiseRecipe.load("fake_manila", ["scale=1e30"])
     with pytest.raises(RecipeError, match=r"^--set scale=2e6: scale is 2e\+06.*1,000,000$"):
-        load_backend("fake_manila", ["scale=2e6"])
+        load_backend("snapshot_manila", ["scale=2e6"])
     with pytest.raises(ValueError, match="the largest scale here is 1,000,000"):
         recipe.build(compiled).scaled(1e7)
 
@@ -158,6 +159,16 @@ def test_readout_probabilities_of_both_states_are_kept_where_a_processor_tells_t
     circuit.sx(0)
     noise = load_calibration(path).noise(Compiled(circuit, (0,)))
     np.testing.assert_allclose(noise.assignment(0), [[0.99, 0.06], [0.01, 0.94]])
+
+
+def test_a_calibration_as_text_is_read_back_to_the_very_same_text() -> None:
+    text = calibration_text(Snapshot.fake("fake_torino"))
+    again = read_calibration(text, source="here")
+    assert again.name == "fake_torino"
+    assert again.target["cz"][0, 1].error == FakeTorino().target["cz"][0, 1].error
+    assert calibration_text(again) == text
+    with pytest.raises(RecipeError, match="here: is not a calibration"):
+        read_calibration(text[:1000], source="here")
 
 
 def test_a_calibration_is_saved_whole_or_not_at_all(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

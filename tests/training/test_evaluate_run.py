@@ -99,3 +99,15 @@ def test_any_number_of_samples_can_be_tested_and_it_is_said_where_the_figures_we
         assert len(compared.outcomes.popitem()[1].labels) == samples
         assert written.getvalue() == f"written to: {run.path / 'evaluations' / f'own-{samples}.json'}\n"
         assert compared.path.is_file()
+
+
+def test_a_copy_of_a_processor_is_compared_with_the_roots_of_its_exact_snapshot(run: RunDirectory) -> None:
+    comparison = evaluate_run(run.path, backend="fake_manila", samples=3)
+    assert [*comparison.outcomes][1].startswith("fake_manila (local)")
+    assert comparison.followed is not None
+    assert comparison.figures()["compared"]["median_displacement"] is not None
+    mitigated = run.path / "mitigated.yaml"
+    mitigated.write_text("kind: ibm\nname: fake_manila\nshots: 64\nmitigation: trex\n")
+    comparison = evaluate_run(run.path, backend=str(mitigated), samples=2)
+    assert comparison.followed is None
+    assert comparison.path.name.startswith("mitigated-64shots-trex")

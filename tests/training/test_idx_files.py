@@ -91,8 +91,8 @@ def test_a_missing_file_in_a_given_folder_is_named_and_never_downloaded(
     ("content", "reason"),
     [
         (b"not gzip", "not a complete gzip file"),
-        (gzip.compress(b"\x00\x00\x0d\x01"), "not an IDX file"),
-        (gzip.compress(struct.pack(">HBBI", 0, 8, 1, 9) + b"abc"), "announces"),
+        (gzip.compress(b"\x00\x00\x0d\x01", mtime=0), "not an IDX file"),
+        (gzip.compress(struct.pack(">HBBI", 0, 8, 1, 9) + b"abc", mtime=0), "announces"),
     ],
 )
 def test_a_file_that_is_not_idx_is_refused_even_with_the_right_checksum(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
 
 from qdeq_qiskit.backends.maps.measured import MeasuredMap
-from qdeq_qiskit.equilibrium import MapCost, MeasuredJacobian
+from qdeq_qiskit.equilibrium import FixedPointMap, MapCost, MeasuredJacobian, PlannedCall
 
 if TYPE_CHECKING:
     from qdeq_qiskit.backends.sampled import SampledLayer
@@ -31,6 +32,14 @@ class SampledMap(MeasuredMap[Layer]):
     @property
     def is_sampled(self) -> bool:
         return self._source.is_sampled
+
+    @property
+    def noiseless(self) -> FixedPointMap:
+        x, weight, lift = (tensor.detach().cpu().double() for tensor in (self._x, self._weight, self._lift))
+        return self._source.noiseless.bind(x, lift, weight)
+
+    def affords(self, calls: Sequence[PlannedCall]) -> bool:
+        return self._source.affords(calls, self._lift.shape[1])
 
     def value(self, w: Tensor) -> Tensor:
         return self._source.value(self._v(w), self._weight, near=self._x)

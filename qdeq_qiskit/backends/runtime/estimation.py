@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
     from qiskit_ibm_runtime import Batch, RuntimeJobV2, Session
 
-# IBM's limit (quantum.cloud.ibm.com/docs/guides/job-limits), for one job.
+# IBM's limits for one job (https://quantum.cloud.ibm.com/docs/guides/job-limits): executions, and instructions of the
+# control system for a qubit, over all circuits.
 MAX_EXECUTIONS = 5_000_000
-# With so many circuits each may take 2,680 of the 26.8 million control instructions that a qubit has for a job.
+MAX_INSTRUCTIONS = 26_800_000
+# What is sent and what comes back stays below 300 MB, with hundreds of angles a circuit.
 MAX_CIRCUITS = 10_000
 # Outcomes of one job, one byte a bit, in this process' memory.
 _MAX_BYTES = 2**28
@@ -141,19 +143,21 @@ def result_of(job: Any) -> PubResult[Any]:
         return job.result()[0]
 
 
-def jobs_of(rows: int, cost: MitigationCost, *, num_qubits: int) -> list[int]:
-    """How many rows each job of one call gets, within the limits of executions, circuits and bytes.
+def jobs_of(rows: int, cost: MitigationCost, *, num_qubits: int, instructions: int = 0) -> list[int]:
+    """How many rows each job of one call gets, within the limits of executions, circuits, instructions and bytes.
 
-    A row is never divided, though it alone exceed them.
+    A row is never divided, though it alone may exceed them.
 
     Args:
         rows: of angles.
         cost: of one row.
         num_qubits: wires of the compiled circuit.
+        instructions: of one circuit for a qubit, as `isa.control_instructions` counts them; 0 if they do not matter.
     """
+    circuits = min(MAX_CIRCUITS, MAX_INSTRUCTIONS // max(instructions, 1))
     size = min(
         (MAX_EXECUTIONS - cost.calibration_shots) // cost.shots_per_row,
-        (MAX_CIRCUITS - cost.calibration_circuits) // cost.circuits_per_row,
+        (circuits - cost.calibration_circuits) // cost.circuits_per_row,
         _MAX_BYTES // (cost.shots_per_row * num_qubits),
     )
     size = max(1, size)

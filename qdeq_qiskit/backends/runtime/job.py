@@ -87,12 +87,19 @@ class Job(ABC):
         """Why it failed or was cancelled, in the service's words; None if it was not, or nobody said."""
 
     @abstractmethod
-    def outcome(self) -> JobOutcome:
+    def outcome(self, request: JobRequest) -> JobOutcome:
         """What came out of a job that is done.
+
+        Args:
+            request: what it was asked for: a job that was found again by its tag does not know.
 
         Raises:
             JobError: the result is missing, or is not what was asked for.
         """
+
+    @abstractmethod
+    def qpu_seconds(self) -> float | None:
+        """What its owner charges; None while that is not known, which may be a while after its end."""
 
     @abstractmethod
     def cancel(self) -> None:
@@ -125,3 +132,6 @@ class Processor(ABC):
     @abstractmethod
     def job(self, job_id: str) -> Job | None:
         """The job of that name, if the processor knows it."""
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to let go of)
+        """Let go of what it holds, such as a session at the service, which is charged while it is open; jobs go on."""

@@ -151,12 +151,16 @@ class Budget:
 
     Args:
         max_seconds: the most; positive.
+
+    Attributes:
+        refusals: how often `affords` said no.
     """
 
     def __init__(self, max_seconds: float) -> None:
         if not 0 < max_seconds < math.inf:
             raise ValueError(f"max_qpu_seconds must be a positive number of seconds, not {max_seconds!r}")
         self.max_seconds = max_seconds
+        self.refusals = 0
         self._charges: dict[Hashable, float] = {}
 
     @property
@@ -171,7 +175,9 @@ class Budget:
 
     def affords(self, seconds: float) -> bool:
         """Whether so many more seconds are left."""
-        return seconds <= self.left
+        enough = seconds <= self.left
+        self.refusals += not enough
+        return enough
 
     def require(self, seconds: float) -> None:
         """Raises BudgetError if so many more seconds are not left."""

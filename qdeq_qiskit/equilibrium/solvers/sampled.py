@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from .._options import check_count, check_number
+from .._options import check_count, check_name, check_number
 from ._solver import Evaluation, Solver, State
 
 
@@ -22,19 +22,26 @@ class SampledSolver(Solver):
        and J the measured Jacobian, w* ≈ ŵ + (I − J)⁻¹ (f̄(ŵ) − ŵ), of covariance (I − J)⁻¹ (Σ + N) (I − J)⁻ᵀ, where N
        is what the noise of J adds. If a precision is asked for, this is repeated from the estimate with more shots.
 
+    Where circuits are dear, J need not be measured. With `jacobian` "noiseless" it is that of the same circuit without
+    errors, as a classical computer finds it, each output's rows scaled to the values that are measured. The search
+    then starts from the noiseless fixed point, takes Newton steps with this J, and needs no average.
+
     Polyak, Juditsky, SIAM J. Control Optim. 30 (1992) 838. The derivation is in `docs/sampled-equilibria.md`.
 
     Attributes:
         tolerance: on the relative residual, where values have no noise.
-        max_iterations: most damped steps of the search.
+        max_iterations: most steps of the search.
         newton_steps: most Newton steps after them, for samples that still need them.
         damping: τ, in (0, 1].
         c: the factor in the stopping rule; noise alone reaches 1 on average.
-        average: how many iterates are averaged.
+        average: how many iterates are averaged, where J is measured.
         estimate: shots of the estimate, in those of single evaluations.
         precision: the half-width of the 95% interval wanted for every entry of w*; None for whatever comes out.
         max_shots: how many shots one sample may spend on all of this; None for no limit.
         growth: most by which the shots grow from one estimate to the next.
+        jacobian: where J comes from: "measured", or "noiseless" for the scaled one of the noiseless circuit, which
+            takes no circuits but must be within reach of a classical computer.
+        jacobian_error: the relative error that a noiseless J is taken to have; what it adds is in the covariance.
         jacobian_shots: shots of each circuit of the measured Jacobian; None for those of an evaluation.
         floor: singular values of I − J, J being measured, are raised to this where steps are taken and gradients
             solved for, since noise would else make arbitrarily much of them; not for covariances.
@@ -53,6 +60,8 @@ class SampledSolver(Solver):
     precision: float | None = None
     max_shots: int | None = None
     growth: float = 8.0
+    jacobian: Literal["measured", "noiseless"] = "measured"
+    jacobian_error: float = 0.1
     jacobian_shots: int | None = None
     floor: float = 0.2
 
@@ -66,6 +75,8 @@ class SampledSolver(Solver):
         check_count("estimate", self.estimate, least=1)
         check_number("growth", self.growth, least=1.5)
         check_number("floor", self.floor, least=0, most=1)
+        check_name("jacobian", self.jacobian, ("measured", "noiseless"))
+        check_number("jacobian_error", self.jacobian_error, least=0)
         if self.jacobian_shots is not None:
             check_count("jacobian_shots", self.jacobian_shots, least=1)
         if self.max_shots is not None:

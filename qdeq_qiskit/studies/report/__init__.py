@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from qdeq_qiskit.studies.report.figures import figures_of
 from qdeq_qiskit.studies.report.notes import caveats, held_fixed, intervals, scope
 from qdeq_qiskit.studies.report.quantities import never
 from qdeq_qiskit.studies.report.sweep import CONDITION, Sweep, sweep_of
+from qdeq_qiskit.training.report.page import embedded_png, page_templates
 
 TEMPLATE = "report.html.j2"
 PIXELS_PER_INCH = 150
@@ -34,8 +34,6 @@ def write_report(plan: Plan, directory: StudyDirectory, table: pd.DataFrame, mis
         table: its finished cells; at least one.
         missing: (title, reason) of those that are not there.
     """
-    import jinja2
-
     table = with_shares(table)
     sweep, origin = sweep_of(table), directory.origin()
     class_names = next(iter(plan.class_names.values()))
@@ -44,36 +42,33 @@ def write_report(plan: Plan, directory: StudyDirectory, table: pd.DataFrame, mis
         figure = draw()
         picture = _drawn(figure, "png")
         figure.set_layout_engine("none")  # it stays where it was put; working it out again takes a second
-        pictures[name] = _embedded(picture, figure)
+        pictures[name] = embedded_png(picture, figure)
         write_atomically(directory.figures / f"{name}.png", picture)
         write_atomically(directory.figures / f"{name}.svg", _drawn(figure, "svg"))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(TEMPLATE).render(
-        name=origin.get("name", directory.path.name),
-        study=plan.study,
-        recipe_text=recipes.dump(plan.study),
-        origin=origin,
-        sweep=sweep,
-        pictures=pictures,
-        summary=_summary(table),
-        cells=len(plan.cells),
-        trainings=len(plan.models),
-        models=list(dict.fromkeys(model.name for model in plan.models)),
-        missing=missing,
-        fixed=held_fixed(plan, table),
-        caveats=caveats(plan, table),
-        one_control=float(table["control_accuracy"].iloc[0]) if table["control_accuracy"].nunique() == 1 else None,
-        scope=scope(plan, table),
-        intervals=intervals(table),
-        never=never(sweep),
-        panels_left_out=sweep.left_out,
-        seconds=float(table["total_seconds"].sum()),
+    page = (
+        page_templates(Path(__file__).parent)
+        .get_template(TEMPLATE)
+        .render(
+            name=origin.get("name", directory.path.name),
+            study=plan.study,
+            recipe_text=recipes.dump(plan.study),
+            origin=origin,
+            sweep=sweep,
+            pictures=pictures,
+            summary=_summary(table),
+            cells=len(plan.cells),
+            trainings=len(plan.models),
+            models=list(dict.fromkeys(model.name for model in plan.models)),
+            missing=missing,
+            fixed=held_fixed(plan, table),
+            caveats=caveats(plan, table),
+            one_control=float(table["control_accuracy"].iloc[0]) if table["control_accuracy"].nunique() == 1 else None,
+            scope=scope(plan, table),
+            intervals=intervals(table),
+            never=never(sweep),
+            panels_left_out=sweep.left_out,
+            seconds=float(table["total_seconds"].sum()),
+        )
     )
     write_atomically(directory.report, page)
     return directory.report
@@ -167,19 +162,6 @@ def _condition(labels: dict[str, Any]) -> str:
     parts.append("exact" if pd.isna(labels["shots"]) else f"{int(labels['shots']):,} shots")
     parts += [] if labels["mitigation"] == UNMITIGATED else [labels["mitigation"]]
     return ", ".join(parts)
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A figure as an <img> shows it: `src` holds the picture itself, `width` is in CSS pixels."""
-
-    src: str
-    width: int
-
-
-def _embedded(picture: bytes, figure: Figure) -> _Picture:
-    source = "data:image/png;base64," + base64.b64encode(picture).decode()
-    return _Picture(source, round(96 * figure.get_figwidth()))
 
 
 def _drawn(figure: Figure, suffix: str) -> bytes:

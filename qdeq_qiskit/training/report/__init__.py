@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,10 @@ from qdeq_qiskit.training.images import ImageSplits
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.report import figures
 from qdeq_qiskit.training.report.circuit_figure import circuit_figure
+from qdeq_qiskit.training.report.page import embedded, page_templates
 from qdeq_qiskit.training.run_directory import RunDirectory
 
 TEMPLATE = "report.html.j2"
-PIXELS_PER_INCH = 160
 
 
 def write_report(directory: RunDirectory, splits: ImageSplits) -> Path:
@@ -41,34 +38,29 @@ def write_report(directory: RunDirectory, splits: ImageSplits) -> Path:
     Raises:
         RunError: the run is not finished, or a file of it is damaged.
     """
-    import jinja2
-
     recipe, result, origin = directory.recipe(), directory.result(), directory.origin()
     test = Evaluation.load(directory.test)
     if not np.array_equal(test.labels, splits.test.labels):
         raise RunError(f"{directory.test}: holds other test samples than the data set has")
     qnn = recipe.model.circuit(recipe.circuit.build())
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(TEMPLATE).render(
-        name=origin.get("name", directory.path.name),
-        recipe=recipe,
-        description=_description(origin.get("name"), recipe),
-        recipe_text=recipes.dump(recipe),
-        result=result,
-        origin=origin,
-        solver=_solver(recipe),
-        qnn=qnn,
-        resources=qnn.resources(),
-        class_names=splits.class_names,
-        mistakes=int((test.predicted != test.labels).sum()),
-        unconverged=int((~test.converged).sum()),
-        figures={name: _embedded(figure) for name, figure in _figures(directory, recipe, result, test, splits)},
+    page = (
+        page_templates(Path(__file__).parent)
+        .get_template(TEMPLATE)
+        .render(
+            name=origin.get("name", directory.path.name),
+            recipe=recipe,
+            description=_description(origin.get("name"), recipe),
+            recipe_text=recipes.dump(recipe),
+            result=result,
+            origin=origin,
+            solver=_solver(recipe),
+            qnn=qnn,
+            resources=qnn.resources(),
+            class_names=splits.class_names,
+            mistakes=int((test.predicted != test.labels).sum()),
+            unconverged=int((~test.converged).sum()),
+            figures={name: embedded(figure) for name, figure in _figures(directory, recipe, result, test, splits)},
+        )
     )
     write_atomically(directory.report, page)
     return directory.report
@@ -117,21 +109,6 @@ def _description(name: str | None, recipe: TrainingRecipe) -> str:
     for group in ("data", "model", "optimisation"):
         changed += [f"{group}.{key}" for key in now[group] if before[group][key] != now[group][key]]
     return f"The recipe {name}, changed in {', '.join(changed)}." if changed else recipe.description
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A figure as an <img> shows it: `src` holds the picture itself, `width` is in CSS pixels."""
-
-    src: str
-    width: int
-
-
-def _embedded(figure: Figure) -> _Picture:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH)
-    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return _Picture(source, round(96 * figure.get_figwidth()))
 
 
 def _history(directory: RunDirectory) -> list[dict[str, Any]]:

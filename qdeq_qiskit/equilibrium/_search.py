@@ -1,0 +1,283 @@
+"""The driver of the deterministic solvers: evaluate, measure, keep the best, drop what has converged, count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._map import FixedPointMap, PlannedCall
+from ._reason import Reason
+from ._root import Root, checked_value
+from .solvers import Evaluation, Solver, State
+
+CHECK_INTERVAL_ON_ACCELERATOR = 4
+"""Iterations between two looks at what has converged: each look makes the host wait for the device."""
+
+Best = tuple[Tensor, Tensor, Tensor]
+"""An iterate of each sample, (B, n), its residual and its relative residual, (B,)."""
+
+
+def search(
+    fixed_point_map: FixedPointMap, start: Tensor, solver: Solver, *, keep_jacobian: bool = False, trace: bool = False
+) -> Root:
+    """What `solve` does for every solver but the statistical one; the arguments are those of `solve`."""
+    # On a CPU a look costs nothing.
+    interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
+    found = _Search(fixed_point_map, start, solver, interval=interval, keep_jacobian=keep_jacobian, trace=trace)
+    return found.answer()
+
+
+class _Search:
+    """The answers so far, in the batch's own numbering, and the loop that improves them."""
+
+    def __init__(
+        self,
+        fixed_point_map: FixedPointMap,
+        start: Tensor,
+        solver: Solver,
+        *,
+        interval: int,
+        keep_jacobian: bool,
+        trace: bool,
+    ) -> None:
+        samples = start.shape[0]
+        self.map = fixed_point_map
+        self.solver = solver
+        self.start = start
+        self.best: Best | None = None
+        self.jacobian: Tensor | None = None
+        self.evaluations = torch.zeros(samples, dtype=torch.int64, device=start.device)
+        self.steps_behind = torch.ones_like(self.evaluations)  # evaluations − steps: one for each attempt
+        self.converged = torch.zeros(samples, dtype=torch.bool, device=start.device)
+        self.exhausted = self.converged
+        self.unpaid = self.converged  # whether the map's budget ended it
+        self.unconverged = samples
+        self.trace: list[Tensor] | None = [] if trace else None
+        self.interval = interval
+        self.wants_jacobian = keep_jacobian and solver.uses_jacobian
+        # A converged sample's last Jacobian is the one at its answer only if every iteration is looked at, and if it
+        # is a Jacobian at all.
+        self.keeps_jacobian = self.wants_jacobian and interval == 1 and fixed_point_map.steers_exactly
+        self.zero = torch.finfo(start.dtype).tiny ** 0.5  # added to ‖f(w)‖, so that f(w) = 0 divides nothing by 0
+
+    def answer(self) -> Root:
+        """What was found in as many attempts as the solver has and the samples need."""
+        for attempt in range(self.solver.attempts):
+            self._try(attempt)
+            if not self.unconverged or bool(self.unpaid.any()):
+                break
+        return self._root()
+
+    def _try(self, attempt: int) -> None:
+        """One attempt at the samples that still need one."""
+        if self.best is None:
+            active = _Active(rows=None, map=self.map, w=self.start, best=None, evaluated=None)
+        else:
+            # Samples that were never finite are not tried again.
+            again = (self.best[2] > self.solver.tolerance) & (self.best[2] < torch.inf)
+            rows = again.nonzero().squeeze(1)
+            if rows.numel() == 0:
+                return
+            w, *best, evaluated = _rows_of(rows, self.start, *self.best, self.evaluations)
+            active = _Active(rows, self.map.select(rows), w, (best[0], best[1], best[2]), evaluated)
+            self.steps_behind.index_add_(0, rows, torch.ones_like(rows))
+        self._iterate(active, attempt)
+        assert self.best is not None
+        self.converged = self.best[2] <= self.solver.tolerance
+        self.unconverged = len(self.converged) - int(torch.count_nonzero(self.converged))
+
+    def _root(self) -> Root:
+        """The answers, with the reasons for those that are none."""
+        assert self.best is not None
+        w, residual, relative = self.best
+        reason = torch.zeros_like(self.evaluations)
+        jacobian_evaluations = torch.zeros_like(self.evaluations)
+        if self.solver.uses_jacobian:
+            jacobian_evaluations = (self.evaluations - self.solver.picard_steps).clamp(min=0)
+        if self.unconverged:
+            reason = torch.where(self.exhausted, int(Reason.MAX_ITERATIONS), int(Reason.DIVERGED))
+            reason = torch.where(relative < torch.inf, reason, int(Reason.NOT_FINITE))
+            reason = torch.where(self.unpaid, int(Reason.BUDGET), reason)
+            reason = torch.where(self.converged, int(Reason.CONVERGED), reason)
+            residual, relative = (torch.where(tensor.isnan(), torch.inf, tensor) for tensor in (residual, relative))
+        if bool(self.unpaid.any()):
+            self.jacobian = None  # there is nothing left to measure it with
+        elif self.wants_jacobian and self.jacobian is None:
+            self.jacobian = self.map.jacobian_at_root(w)
+            jacobian_evaluations = jacobian_evaluations + 1
+        elif self.unconverged and self.jacobian is not None:
+            # The best iterate of a straggler was not its last, so its Jacobian is not at hand.
+            rows = self.converged.logical_not().nonzero().squeeze(1)
+            jacobian = self.map.select(rows).jacobian_at_root(w.index_select(0, rows))
+            self.jacobian = self.jacobian.index_copy(0, rows, jacobian)
+            jacobian_evaluations = jacobian_evaluations + self.converged.logical_not()
+        return Root(
+            w=w,
+            residual=residual,
+            relative_residual=relative,
+            iterations=(self.evaluations - self.steps_behind).clamp(min=0),
+            evaluations=self.evaluations,
+            jacobian_evaluations=jacobian_evaluations,
+            converged=self.converged,
+            reason=reason,
+            unconverged=self.unconverged,
+            jacobian=self.jacobian,
+            trace=self.trace,
+        )
+
+    def _iterate(self, active: _Active, attempt: int) -> None:
+        solver, tolerance = self.solver, self.solver.tolerance
+        state: State = ()
+        for iteration in range(solver.max_iterations + 1):
+            w = active.w
+            wants_jacobian = solver.wants_jacobian(attempt, iteration)
+            if not active.map.affords([PlannedCall(len(w), jacobian=wants_jacobian)]):
+                self._run_dry(active, iteration)
+                return
+            if wants_jacobian:
+                # A sample that an inexact matrix has not led to its fixed point gets the Jacobian itself.
+                steered = active.map.value_and_steering if attempt == 0 else active.map.value_and_jacobian
+                value, jacobian = steered(w)
+            else:
+                value, jacobian = active.map.value(w), None
+            difference = checked_value(value, w) - w
+            residual, relative = self._measure(value, difference)
+            now = (w, residual, relative)
+            active.best = best = now if active.best is None else self._better(now, active.best)
+            if self.trace is not None:
+                self._note(active, relative)
+            if iteration == solver.max_iterations:
+                self._run_out(active, jacobian, state)
+                return
+            if (iteration + 1) % self.interval == 0:
+                # Converged samples leave; so do those that are NaN, from where no solver returns.
+                staying = relative > tolerance
+                if self.interval > 1:
+                    staying &= best[2] > tolerance
+                if not bool(staying.all()):
+                    # What is recorded of those that stay is overwritten later: cheaper than telling them apart.
+                    self._record(active, jacobian, iteration + 1)
+                    kept = staying.nonzero().squeeze(1)
+                    if kept.numel() == 0:
+                        return
+                    w, residual, relative, difference = _rows_of(kept, *now, difference)
+                    active.keep(kept, None if best is not now else (w, residual, relative))
+                    state = tuple(_rows_of(kept, *state))
+                    jacobian = None if jacobian is None else jacobian.index_select(0, kept)
+            active.w, state = solver.step(Evaluation(iteration, attempt, w, difference, relative, jacobian), state)
+
+    def _better(self, now: Best, best: Best) -> Best:
+        """Sample by sample the iterate with the lesser relative residual."""
+        # NaN is never less, so the best iterate of a sample is a finite one, unless even the start was not.
+        less = now[2] < best[2]
+        # Mostly every sample improves; to know it is cheaper than to choose, where knowing makes no device wait.
+        if self.interval == 1 and bool(less.all()):
+            return now
+        return _choose(less, now, best)
+
+    def _run_dry(self, active: _Active, evaluations: int) -> None:
+        """Records the answers of the samples that are left when the map's budget ends."""
+        if active.best is None:  # not even the start was evaluated
+            nothing = torch.full_like(active.w[:, 0], torch.inf)
+            active.best = active.w, nothing, nothing
+        unpaid = active.best[2] > self.solver.tolerance
+        self.unpaid = unpaid if active.rows is None else self.unpaid.index_copy(0, active.rows, unpaid)
+        self._record(active, None, evaluations)
+
+    def _run_out(self, active: _Active, jacobian: Tensor | None, state: State) -> None:
+        """Records the answers of the samples that are left when the iterations end."""
+        assert active.best is not None
+        ran_out = active.best[2] > self.solver.tolerance
+        rows = active.rows
+        self.exhausted = ran_out if rows is None else self.exhausted.index_copy(0, rows, ran_out)
+        evaluations = self.solver.max_iterations + 1
+        answer = self.solver.finish(state)
+        if answer is not None:
+            # It counts even if a single iterate has measured less: where f is sampled, the least of many measured
+            # residuals says little. An iterate that met the tolerance stays.
+            value = active.map.value(answer)
+            residual, relative = self._measure(value, value - answer)
+            if self.trace is not None:
+                self._note(active, relative)
+            active.best = _choose((relative < torch.inf) & ran_out, (answer, residual, relative), active.best)
+            evaluations += 1
+            place = torch.arange(len(answer), device=answer.device) if rows is None else rows
+            self.steps_behind.index_add_(0, place, torch.ones_like(place))
+        self._record(active, jacobian, evaluations)
+
+    def _record(self, active: _Active, jacobian: Tensor | None, evaluations: int) -> None:
+        """Puts what is known of the active samples, so many evaluations into this attempt, among the answers."""
+        assert active.best is not None
+        if active.rows is None or self.best is None:
+            self.best = active.best
+            self.evaluations.fill_(evaluations)
+            self.jacobian = jacobian if self.keeps_jacobian else None
+            return
+        w, residual, relative = (
+            old.index_copy(0, active.rows, new) for old, new in zip(self.best, active.best, strict=True)
+        )
+        self.best = (w, residual, relative)
+        if active.evaluated is None:
+            self.evaluations.index_fill_(0, active.rows, evaluations)
+        else:
+            self.evaluations.index_copy_(0, active.rows, active.evaluated + evaluations)
+        if self.jacobian is not None and jacobian is not None:
+            self.jacobian = self.jacobian.index_copy(0, active.rows, jacobian)
+
+    def _measure(self, value: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
+        """Residual and relative residual of each sample."""
+        # The norm of rows that are strided, as the transpose of a map's own layout is, takes ten times as long.
+        residual = torch.linalg.vector_norm(difference.contiguous(), dim=1)
+        return residual, residual / (torch.linalg.vector_norm(value.contiguous(), dim=1) + self.zero)
+
+    def _note(self, active: _Active, relative: Tensor) -> None:
+        assert self.trace is not None
+        relative = relative.detach()
+        self.trace.append(relative if active.rows is None else self.trace[-1].index_copy(0, active.rows, relative))
+
+
+@dataclass(slots=True)
+class _Active:
+    """The samples that are still iterated in this attempt.
+
+    Attributes:
+        rows: their numbers in the batch; None: all of it.
+        map: their map.
+        w: their iterate.
+        best: their best one.
+        evaluated: evaluations in earlier attempts; None in the first.
+    """
+
+    rows: Tensor | None
+    map: FixedPointMap
+    w: Tensor
+    best: Best | None
+    evaluated: Tensor | None
+
+    def keep(self, kept: Tensor, best: Best | None) -> None:
+        """Drops all samples but `kept`; w is left to be set, and their best is given if it is at hand."""
+        self.rows = kept if self.rows is None else self.rows.index_select(0, kept)
+        self.map = self.map.select(kept)
+        if best is None:
+            assert self.best is not None
+            w, residual, relative = _rows_of(kept, *self.best)
+            best = (w, residual, relative)
+        self.best = best
+        if self.evaluated is not None:
+            self.evaluated = self.evaluated.index_select(0, kept)
+
+
+def _choose(first: Tensor, these: Best, those: Best) -> Best:
+    """Sample by sample `these` where `first`, else `those`."""
+    return (
+        torch.where(first.unsqueeze(1), these[0], those[0]),
+        torch.where(first, these[1], those[1]),
+        torch.where(first, these[2], those[2]),
+    )
+
+
+def _rows_of(rows: Tensor, *tensors: Tensor) -> list[Tensor]:
+    """The rows of each tensor."""
+    return [tensor.index_select(0, rows) for tensor in tensors]

@@ -1,0 +1,102 @@
+"""The circuit's operators, measured once on the processor; then any number of fixed points without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import final
+
+from qdeq_qiskit.backends.surrogate import (
+    DEFAULT_DESIGN,
+    ProbePlan,
+    SurrogateBackend,
+    measure_operators,
+    plan_probes,
+)
+from qdeq_qiskit.hardware.cost import Prediction, predict_probes
+from qdeq_qiskit.hardware.methods._method import Method, Outcome
+from qdeq_qiskit.hardware.offset import OffsetReport, expected_offset, offset_report
+from qdeq_qiskit.hardware.solve_folder import SolveFolder
+from qdeq_qiskit.hardware.surrogate_intervals import bootstrap
+from qdeq_qiskit.hardware.work import Work
+from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.evaluation import Evaluation, evaluate
+from qdeq_qiskit.training.fit import setting_up
+
+
+@final
+class Surrogate(Method):
+    """Re(M_k(θ)) from product states, all outputs in the same circuits."""
+
+    def describe(self, work: Work) -> str:
+        return f"surrogate: {_plan(work).describe().rstrip('.')}"
+
+    def predict(self, work: Work) -> Prediction:
+        return predict_probes(_plan(work), work.backend)
+
+    def run(self, work: Work, folder: SolveFolder) -> Outcome:
+        classifier, images = work.subject.classifier, work.images
+        measured = measure_operators(
+            _plan(work), classifier.weight, lambda probe: work.backend.machine_of(probe.compiled)
+        )
+        measured.save(folder.operators)
+        surrogate = classifier.on_backend(SurrogateBackend.of(measured))
+        shaken = bootstrap(surrogate, measured, images)
+        test = replace(evaluate(surrogate, images), half_width=shaken.half_width, confidence=shaken.confidence)
+        offset = _offset(work, surrogate, test, folder)
+        return Outcome(
+            test,
+            classifier,
+            shaken.accuracy_interval,
+            "the errors of the operators, which all images share (bootstrap)",
+            figures={"operators": measured.figures(), "bootstrap": shaken.figures(), "offset": offset.figures()},
+            sentences=tuple(offset.sentences()),
+        )
+
+
+def _offset(work: Work, surrogate: QDEQClassifier, test: Evaluation, folder: SolveFolder) -> OffsetReport:
+    """From the surrogate to circuits: what the calibration expects, and what was found if circuits were run."""
+    noise = work.connection.snapshot.noise(work.compiled)
+    equilibrium = surrogate.equilibrium
+    return offset_report(
+        test,
+        _direct(work, folder.path.parent),
+        expected=expected_offset(work.subject.classifier, work.images, work.compiled, noise),
+        tolerance=equilibrium.solver.tolerance if equilibrium.mode == "implicit" else None,
+        lift=None if equilibrium.lift is None else equilibrium.lift.cpu().numpy(),
+        classifier=surrogate,
+        images=work.images,
+    )
+
+
+@lru_cache(maxsize=1)
+def _plan(work: Work) -> ProbePlan:
+    """The preparations; it is asked for the price, for a description, and for the work itself."""
+    with setting_up():
+        return plan_probes(
+            work.subject.qnn,
+            work.compiled,
+            work.connection.snapshot.noise,
+            design=work.settings.design or DEFAULT_DESIGN,
+        )
+
+
+def _direct(work: Work, solves: Path) -> Evaluation | None:
+    """What circuits gave on the same processor for the same model and images, if that was run; the latest."""
+    wanted = {
+        "method": "circuits",
+        "processor": work.connection.processor.name,
+        "model_digest": work.settings.model_digest,
+        "test_digest": work.settings.test_digest,
+    }
+    for path in sorted(solves.glob("*/result.json"), key=lambda path: -int(path.parent.name)):
+        folder = SolveFolder(path.parent)
+        try:
+            result = folder.read_result()
+            if all(result.get(key) == value for key, value in wanted.items()):
+                return Evaluation.load(folder.test)
+        except RunError:
+            continue
+    return None

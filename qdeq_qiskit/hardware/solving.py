@@ -1,0 +1,195 @@
+"""Solves from beginning to end: begun in the ledger, run, interrupted, gone on with, concluded, given up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qdeq_qiskit.backends.kinds.ibm import IBMBackend
+from qdeq_qiskit.backends.runtime.connection import Connection
+from qdeq_qiskit.backends.runtime.errors import HardwareError
+from qdeq_qiskit.backends.runtime.ledger import Ledger
+from qdeq_qiskit.backends.runtime.qpu_time import Budget
+from qdeq_qiskit.backends.runtime.solve import JobRow, Solve
+from qdeq_qiskit.hardware.methods import METHODS
+from qdeq_qiskit.hardware.report import write_report
+from qdeq_qiskit.hardware.results import result_of, used
+from qdeq_qiskit.hardware.settings import SolveSettings
+from qdeq_qiskit.hardware.solve_folder import LEDGER, SolveFolder
+from qdeq_qiskit.hardware.subject import Subject
+from qdeq_qiskit.hardware.submission import Plan
+from qdeq_qiskit.hardware.work import Work
+
+Progress = Callable[[JobRow], None]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A finished solve.
+
+    Attributes:
+        number: of the solve.
+        folder: where its files are.
+        result: what came out.
+    """
+
+    number: int
+    folder: SolveFolder
+    result: dict[str, Any]
+
+
+def submit(plan: Plan, *, wait: bool = True, progress: Progress | None = None) -> Solved:
+    """Begin a solve and run it to its end.
+
+    Args:
+        plan: what to do.
+        wait: False to leave jobs that are queued to a later `resume`.
+        progress: told of each job's changes.
+
+    Raises:
+        BudgetError: not even one job can be paid; nothing is spent.
+        StillRunning: a job is not finished, and nobody waits.
+        HardwareError: it could not be finished; `resume` goes on with it.
+    """
+    plan.check_budget()
+    run, work = plan.work.subject.directory.path, plan.work
+    with Ledger.open(run / LEDGER) as ledger:
+        solve = ledger.begin(
+            work.settings.method,
+            work.settings.model_dump(mode="json"),
+            calibration=work.calibration,
+            processor=work.connection.processor.name,
+            predicted=plan.prediction.figures(),
+        )
+        if not work.connection.processor.is_local:
+            # Once more, so that the ledger learns of the session that the first job opens.
+            opened = _opened(solve, work.settings, work.subject.qnn.num_qubits, begins=True)
+            work = work.bound_to(opened)
+        with closing(work.connection.processor):
+            return _run(solve, work, wait, progress)
+
+
+def resume(
+    run: Path, *, wait: bool = True, progress: Progress | None = None, data_dir: Path | None = None
+) -> list[Solved | HardwareError]:
+    """Go on with every solve of a run that is not finished, one after another.
+
+    Args:
+        run: a run directory.
+        wait: as for `submit`.
+        progress: as for `submit`.
+        data_dir: folder of the data; None for where the run was begun with.
+
+    Returns:
+        For each of them what came out, or why it could not be finished this time, which holds up no other.
+
+    Raises:
+        RunError, LedgerError, ...: the run or its ledger cannot be used.
+    """
+    _check_ledger(run)
+    subject = Subject.open(run, data_dir=data_dir)
+    ended: list[Solved | HardwareError] = []
+    with Ledger.open(run / LEDGER) as ledger:
+        for solve in unfinished(ledger):
+            try:
+                work = _reopened(solve, subject)
+                with closing(work.connection.processor):
+                    ended.append(_run(solve, work, wait, progress))
+            except HardwareError as error:
+                ended.append(error)
+        _complete_usage(run, ledger)
+    return ended
+
+
+def cancel(run: Path) -> dict[int, list[str]]:
+    """Give up every solve that is not finished, and cancel its jobs that wait or run at the service.
+
+    Returns:
+        The ids of the cancelled jobs, by solve.
+    """
+    _check_ledger(run)
+    cancelled = {}
+    with Ledger.open(run / LEDGER) as ledger:
+        for solve in unfinished(ledger):
+            with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
+                cancelled[solve.id] = solve.cancel(processor)
+    return cancelled
+
+
+def unfinished(ledger: Ledger) -> list[Solve]:
+    """The solves that can be gone on with."""
+    return [solve for solve in ledger.solves() if solve.state == "open"]
+
+
+def settings_of(solve: Solve) -> SolveSettings:
+    """What a solve depends on, as it was pinned."""
+    return SolveSettings.model_validate(solve.settings)
+
+
+def _check_ledger(run: Path) -> None:
+    """Say that nothing was submitted, rather than make an empty ledger."""
+    Ledger.read(run / LEDGER).close()
+
+
+def _complete_usage(run: Path, ledger: Ledger) -> None:
+    """Ask what finished solves were charged where that was not known when they ended."""
+    for solve in ledger.solves():
+        result = solve.result
+        if result is None or all(row.qpu_seconds is not None for row in solve.jobs()):
+            continue
+        with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
+            solve.refresh_usage(processor)
+        result["used"] = used(solve)
+        solve.finish(result)
+        SolveFolder.of(run, solve.id).write_result(result)
+
+
+def _reopened(solve: Solve, subject: Subject) -> Work:
+    settings = settings_of(solve)
+    opened = _opened(solve, settings, subject.qnn.num_qubits)
+    return Work.resume(subject, settings, solve.calibration, opened)
+
+
+def _opened(solve: Solve, settings: SolveSettings, num_qubits: int, *, begins: bool = False) -> Connection:
+    """The processor of a solve; one that is paused refuses only what begins."""
+    assert isinstance(settings.backend, IBMBackend)
+    return settings.backend.open(num_qubits, session_id=solve.session_id, on_session=solve.keep_session, begins=begins)
+
+
+def _run(solve: Solve, work: Work, wait: bool, progress: Progress | None) -> Solved:
+    settings, path = work.settings, work.subject.directory.path
+    budget = None if settings.max_qpu_seconds is None else Budget(settings.max_qpu_seconds)
+    processor = work.connection.processor
+    dispatcher = solve.dispatcher(processor, budget=budget, wait=wait, progress=progress)
+    bound = work.bound_to(replace(work.connection, dispatcher=dispatcher))
+    folder = SolveFolder.of(path, solve.id)
+    folder.make()
+    started = time.time()
+    with _telling_how_to_go_on(path):
+        outcome = METHODS[settings.method].run(bound, folder)
+        outcome.test.save(folder.test)
+        solve.refresh_usage(processor)
+        result = result_of(solve, bound, outcome, seconds=time.time() - started)
+        folder.write_result(result)
+        write_report(solve, bound, folder, result)
+        # The last thing: whoever is killed before it goes on, from the answers in the ledger, in seconds.
+        solve.finish(result)
+    return Solved(solve.id, folder, result)
+
+
+@contextmanager
+def _telling_how_to_go_on(run: Path) -> Iterator[None]:
+    """Give messages the run that they are about."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; `qdeq resume {run}` goes on, and repeats no job that was submitted; `qdeq cancel {run}` "
+            "gives it up"
+        ) from None
+    except HardwareError as error:
+        raise type(error)(str(error).replace("`qdeq resume`", f"`qdeq resume {run}`")) from error

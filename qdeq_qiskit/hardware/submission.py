@@ -1,0 +1,136 @@
+"""What a user asks for, checked and priced before anything is spent."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qdeq_qiskit.backends.kinds import load_backend
+from qdeq_qiskit.backends.kinds.ibm import IBMBackend
+from qdeq_qiskit.backends.runtime.errors import BudgetError
+from qdeq_qiskit.backends.surrogate import DEFAULT_DESIGN
+from qdeq_qiskit.hardware.cost import Prediction
+from qdeq_qiskit.hardware.methods import METHODS
+from qdeq_qiskit.hardware.settings import MethodName, SolveSettings, Tuning
+from qdeq_qiskit.hardware.subject import Subject
+from qdeq_qiskit.hardware.work import Work
+from qdeq_qiskit.recipes import RecipeError
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted.
+
+    Attributes:
+        run: a run directory.
+        backend: name or path of a backend recipe of kind ibm.
+        samples: images; of method tune, training images.
+        method: circuits, surrogate or tune.
+        overrides: changes of the backend recipe, such as `shots=1000`.
+        seed: of what a simulator draws; None for the recipe's.
+        max_qpu_seconds: the budget; None for the recipe's.
+        design: of the surrogate's probes; None for the default.
+        steps, gradient, learning_rate, test_samples: of method tune; None for the defaults, and for as many test images
+            as training images.
+        data_dir: folder of the data; None for where the run was begun with.
+    """
+
+    run: Path
+    backend: str
+    samples: int
+    method: MethodName = "circuits"
+    overrides: Sequence[str] = ()
+    seed: int | None = None
+    max_qpu_seconds: float | None = None
+    design: str | None = None
+    steps: int | None = None
+    gradient: str | None = None
+    learning_rate: float | None = None
+    test_samples: int | None = None
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work that can be begun, and what it will take.
+
+    Attributes:
+        work: the work; on a dispatcher that nothing is asked of.
+        prediction: by the rehearsal on the calibration.
+    """
+
+    work: Work
+    prediction: Prediction
+
+    def check_budget(self) -> None:
+        """Raises BudgetError if not even one job can be paid."""
+        budget, least = self.work.settings.max_qpu_seconds, self.prediction.first_job
+        if budget is not None and budget < least:
+            raise BudgetError(
+                f"max_qpu_seconds is {budget:g}, but the first job alone takes about {least:.1f} s of "
+                f"{self.work.connection.processor.name}: allow more, or take fewer samples or shots"
+            )
+
+
+def make_plan(order: Order) -> Plan:
+    """Open the processor, compile for it, and predict; nothing is submitted or written.
+
+    Raises:
+        RunError, ModelFileError, RecipeError, DataError, SetupError, HardwareError: something cannot be used or does
+            not fit together; the message says what.
+    """
+    if order.design is not None and order.method != "surrogate":
+        raise RecipeError(f"--design is about the probes of --method surrogate, and the method is {order.method}")
+    subject = Subject.open(order.run, data_dir=order.data_dir)
+    backend = chosen_backend(order)
+    opened = backend.open(subject.qnn.num_qubits)
+    named = backend.model_copy(update={"name": opened.processor.name})
+    settings = SolveSettings(
+        method=order.method,
+        backend=named,
+        samples=order.samples,
+        test_digest=subject.test_images(order.test_samples or order.samples).digest(),
+        model_digest=subject.model_digest,
+        max_qpu_seconds=backend.max_qpu_seconds,
+        design=(order.design or DEFAULT_DESIGN) if order.method == "surrogate" else None,
+        tuning=_tuning(order, subject) if order.method == "tune" else None,
+    )
+    work = Work.begin(subject, settings, opened)
+    return Plan(work, METHODS[order.method].predict(work))
+
+
+def chosen_backend(order: Order) -> IBMBackend:
+    """The backend recipe with what the order changes of it, and a seed of its own if it has none.
+
+    Raises:
+        RecipeError: it is of another kind, or a value is out of range.
+    """
+    changes = [*order.overrides]
+    if order.seed is not None:
+        changes.append(f"seed={order.seed}")
+    if order.max_qpu_seconds is not None:
+        changes.append(f"max_qpu_seconds={order.max_qpu_seconds}")
+    if order.method == "tune":
+        changes.append(f"weight_gradient={order.gradient or 'parameter_shift'}")
+    backend = load_backend(order.backend, changes)
+    if not isinstance(backend, IBMBackend):
+        kind = getattr(backend, "kind", type(backend).__name__)
+        raise RecipeError(
+            f"{order.backend}: is a backend of kind {kind}, which needs no submission; `qdeq evaluate {order.run} "
+            f"--backend {order.backend}` runs it, and processors and their copies are of kind ibm"
+        )
+    if backend.seed is None:
+        # Pinned with the solve: one that is resumed has to ask for the same as before.
+        backend = backend.model_copy(update={"seed": secrets.randbits(31)})
+    return backend
+
+
+def _tuning(order: Order, subject: Subject) -> Tuning:
+    given = {"steps": order.steps, "gradient": order.gradient, "learning_rate": order.learning_rate}
+    return Tuning(
+        **{key: value for key, value in given.items() if value is not None},
+        test_samples=order.test_samples or order.samples,
+        train_digest=subject.training_images(order.samples).digest(),
+    )
