@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from qdeq_qiskit.backends.compiled import compile_circuit
 from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.backends.runtime.errors import BudgetError, HardwareError, LedgerError
 from qdeq_qiskit.backends.runtime.ledger import Ledger
+from qdeq_qiskit.backends.runtime.local import LocalProcessor
 from qdeq_qiskit.hardware.solve_folder import LEDGER
 from qdeq_qiskit.hardware.solving import Solved, cancel, resume, submit
 from qdeq_qiskit.hardware.submission import Order, make_plan
 from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.noise.calibration import read_calibration
 from qdeq_qiskit.recipes import RecipeError
 from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
@@ -94,15 +97,39 @@ def test_an_interrupted_solve_goes_on_where_it_was_to_the_same_numbers(
         assert resume(other) == []
 
 
+def mirrored(calibration: str) -> str:
+    """The same processor with its qubits numbered backwards, so that the best ones are elsewhere."""
+    data = json.loads(calibration)
+    last = len(data["qubits"]) - 1
+    data["qubits"].reverse()
+    data["gates"] = {
+        name: {"-".join(str(last - int(qubit)) for qubit in key.split("-")): entry for key, entry in entries.items()}
+        for name, entries in data["gates"].items()
+    }
+    return json.dumps(data)
+
+
 @pytest.mark.usefixtures("without_report")
-def test_a_solve_keeps_to_the_calibration_that_it_began_with(run: Path, manila: str, interrupted: Interrupted) -> None:
+def test_a_solve_keeps_to_the_calibration_that_it_began_with(
+    run: Path, manila: str, interrupted: Interrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     interrupted(Order(run, manila, SAMPLES), 1)
     with Ledger.read(run / LEDGER) as ledger:
         (solve,) = ledger.solves()
-        assert json.loads(solve.calibration)["processor"] == "fake_manila"
+        calibration = solve.calibration
         assert solve.settings["backend"]["name"] == "fake_manila"
+    changed = read_calibration(mirrored(calibration), source="today's")
+    monkeypatch.setattr(LocalProcessor, "fake", lambda *_, **__: LocalProcessor(changed))
+    today = make_plan(Order(run, manila, SAMPLES)).work.compile_figures.qubits
     (ended,) = resume(run)
     assert isinstance(ended, Solved)
+    pinned = compile_circuit(
+        QDEQClassifier.load(run / "model").circuit,
+        target=read_calibration(calibration, source="the first").target,
+        optimization_level=1,
+    )
+    assert ended.result["compiled"]["qubits"] == list(pinned.physical)
+    assert tuple(pinned.physical) != today
 
 
 @pytest.mark.usefixtures("without_report")
