@@ -1,6 +1,7 @@
 """Quantum Deep Equilibrium Models on Qiskit (arXiv 2410.23940).
 
-The floors are the subpackages `circuits`, `equilibrium`, `noise`, `backends`, `models`, `training` and `studies`.
+The floors are the subpackages `circuits`, `equilibrium`, `noise`, `backends`, `models`, `training`, `studies`,
+`hardware` and `sklearn`.
 The three names that a program mostly begins with are here too, imported on first use so that `import qdeq_qiskit`
 costs next to nothing.
 """
