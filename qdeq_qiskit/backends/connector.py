@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, final
 from weakref import WeakKeyDictionary
 
@@ -104,6 +105,9 @@ class ConnectorMap(MeasuredMap[NeuralNetwork]):
 
     def value(self, w: Tensor) -> Tensor:
         return _evaluated(self._v(w), self._weight, self._source)
+
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return self._v(w), lambda at: _evaluated(at, self._weight, self._source)
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         v = self._v(w)

@@ -3,24 +3,31 @@
 Nothing here knows of circuits: a map is anything that evaluates f(w) for a batch, and its Jacobian.
 """
 
+from ._backward_report import BackwardReport, GradientNotConvergedError, NotConvergedWarning
 from ._layer_map import bind_layer
 from ._lift import nearest_lift
 from ._map import Bindable, FixedPointMap, FunctionMap, MapCost, MeasuredJacobian, PlannedCall
-from ._module import Equilibrium, NotConvergedError, NotConvergedWarning
+from ._module import Equilibrium, NotConvergedError
 from ._reason import SUCCESSES, Reason
 from ._root import Root
 from ._solution import Solution, spectral_radius
 from ._solve import solve
-from .adjoints import ADJOINTS, Adjoint, make_adjoint
+from ._warm_start import WarmStart
+from .adjoints import ADJOINTS, Adjoint, FoundRoot, make_adjoint
 from .adjoints.implicit import ImplicitAdjoint
 from .adjoints.jfb import JFB
+from .adjoints.phantom import PhantomGradient
+from .adjoints.shine import Shine
 from .adjoints.unrolled import Unrolled
 from .penalties import PENALTIES, JacobianPenalty, make_penalty
 from .penalties.full import FullJacobianPenalty
+from .penalties.hutchinson import HutchinsonPenalty
+from .penalties.parameter_shift import ParameterShiftPenalty
 from .penalties.reduced import ReducedJacobianPenalty
 from .solvers import SOLVERS, Evaluation, Solver, make_solver
 from .solvers.anderson import Anderson
 from .solvers.broyden import Broyden
+from .solvers.chord_newton import ChordNewton
 from .solvers.krasnoselskii_mann import KrasnoselskiiMann
 from .solvers.newton import Newton
 from .solvers.picard import Picard
@@ -34,13 +41,18 @@ __all__ = [
     "SUCCESSES",
     "Adjoint",
     "Anderson",
+    "BackwardReport",
     "Bindable",
     "Broyden",
+    "ChordNewton",
     "Equilibrium",
     "Evaluation",
     "FixedPointMap",
+    "FoundRoot",
     "FullJacobianPenalty",
     "FunctionMap",
+    "GradientNotConvergedError",
+    "HutchinsonPenalty",
     "ImplicitAdjoint",
     "JacobianPenalty",
     "KrasnoselskiiMann",
@@ -49,15 +61,19 @@ __all__ = [
     "Newton",
     "NotConvergedError",
     "NotConvergedWarning",
+    "ParameterShiftPenalty",
+    "PhantomGradient",
     "Picard",
     "PlannedCall",
     "Reason",
     "ReducedJacobianPenalty",
     "Root",
     "SampledSolver",
+    "Shine",
     "Solution",
     "Solver",
     "Unrolled",
+    "WarmStart",
     "bind_layer",
     "make_adjoint",
     "make_penalty",

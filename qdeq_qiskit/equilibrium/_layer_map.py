@@ -56,6 +56,12 @@ class LayerMap(FixedPointMap):
         x, *parameters = self.inputs
         return self._of_v.with_inputs(tuple(parameters)).value_and_jacobian(x + w @ self._lift.mT)[1]
 
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        if self._of_v is None or self._lift is None:
+            return super().at_features(w)
+        x, *parameters = self.inputs
+        return x + w @ self._lift.mT, self._of_v.with_inputs(tuple(parameters)).value
+
     def _with(self, of_w: FunctionMap) -> LayerMap:
         new = object.__new__(LayerMap)
         new._of_w, new._of_v, new._lift = of_w, self._of_v, self._lift

@@ -201,6 +201,36 @@ class FixedPointMap(ABC):
         """The map to solve with: no gradients are recorded, and whatever can be precomputed once per batch is."""
         return self.with_inputs(tuple(tensor.detach() for tensor in self.inputs))
 
+    def pullback_at_root(self, w: Tensor) -> Callable[[Tensor], Tensor]:
+        """u ↦ uᵀ ∂f/∂w, (B, n), at fixed points w; records nothing, and forms no Jacobian if the map can do without.
+
+        On a machine that only evaluates circuits every product costs as many as a Jacobian.
+        """
+        point = w.detach().requires_grad_()
+        with torch.enable_grad():
+            value = self.value(point)
+
+        def product(u: Tensor) -> Tensor:
+            if not value.requires_grad:  # f does not depend on w
+                return torch.zeros_like(u)
+            return torch.autograd.grad(value, point, u, retain_graph=True, materialize_grads=True)[0]
+
+        return product
+
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """v = R w + x, (B, d), and q, where f(w) = q(R w + x); both differentiable where grad mode is on.
+
+        q takes any number of rows, since it knows nothing of the samples. Wanted by penalties that look about in the
+        space of features.
+
+        Raises:
+            NotImplementedError: the map has no lift, or does not tell.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not give q(v) of f(w) = q(R w + x) (at_features), which this Jacobian penalty "
+            "needs: use the reduced one."
+        )
+
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         """∂q/∂v at v = R w + x, (B, n, d), where f(w) = q(R w + x); without a lift, ∂f/∂w itself.
 

@@ -10,14 +10,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ._backward_report import ON_FAILURE, NotConvergedWarning
+from ._differentiation import Differentiated, differentiate
 from ._layer_map import LayerMap, bind_layer
 from ._map import Bindable, FixedPointMap, MapCost
+from ._module_checks import check_pair, check_type, refuse_hidden_parameters, state_size_of
 from ._options import check_count, check_name
 from ._reason import SUCCESSES, Reason
 from ._root import Root, checked_value
 from ._solution import Solution
 from ._solve import solve
-from ._spread import finite_rows, spread, spread_rows
+from ._spread import spread
+from ._warm_start import WarmStart
 from .adjoints import Adjoint
 from .adjoints.implicit import ImplicitAdjoint
 from .penalties import JacobianPenalty
@@ -26,11 +30,6 @@ from .solvers.newton import Newton
 from .solvers.sampled import SampledSolver
 
 MODES = ("implicit", "direct", "coherent")
-ON_FAILURE = ("warn", "raise", "record")
-
-
-class NotConvergedWarning(UserWarning):
-    """Some samples of a batch have no fixed point within the tolerance."""
 
 
 class NotConvergedError(RuntimeError):
@@ -56,7 +55,7 @@ class Equilibrium(nn.Module):
         state_size: n; needed without a lift only.
         solver: how the fixed point is found; for a sampled layer `SampledSolver` knows its noise.
         adjoint: how it is differentiated.
-        penalty: the Jacobian penalty in `Solution.penalty`, or None. It is differentiated through the layer's
+        penalty: the Jacobian penalty in `Solution.penalty`, or None. Most are differentiated through the layer's
             Jacobian, so the layer must be twice differentiable.
         mode: "implicit" solves for the fixed point; "direct" applies the layer `layers` times to w₀ (weight-tied,
             differentiated by autograd); "coherent" applies it once, to w₀: a layer whose circuit is itself as deep as
@@ -68,6 +67,9 @@ class Equilibrium(nn.Module):
         on_failure: what happens if a sample does not converge: "warn" (NotConvergedWarning), "raise"
             (NotConvergedError), or "record" (in the solution only).
         trace: whether `Solution.trace` is wanted.
+        warm_start: the fixed points of earlier passes, from which samples are started that `forward` is told the
+            numbers of, and which it brings up to date; None to start at w₀ always, so that a solution depends on
+            nothing but the arguments.
         cost: circuits of one sample's evaluation, for a layer that runs circuits and is no `Bindable`.
 
     Raises:
@@ -92,12 +94,13 @@ class Equilibrium(nn.Module):
         warmup_layers: int = 5,
         on_failure: Literal["warn", "raise", "record"] = "warn",
         trace: bool = False,
+        warm_start: WarmStart | None = None,
         cost: MapCost | None = None,
     ) -> None:
         super().__init__()
         self.layer = layer
         self.register_buffer("lift", lift, persistent=False)
-        self.state_size = _state_size(layer, lift, state_size)
+        self.state_size = state_size_of(layer, lift, state_size)
         self.solver = Newton() if solver is None else solver
         self.adjoint = ImplicitAdjoint() if adjoint is None else adjoint
         self.penalty = penalty
@@ -108,17 +111,15 @@ class Equilibrium(nn.Module):
         self.warmup_count = 0
         self.on_failure = on_failure
         self.trace = trace
+        self.warm_start = warm_start
         self.cost = cost or MapCost()
         self._hidden_parameters_checked = isinstance(layer, nn.Module | Bindable)
-        _check_type("solver", self.solver, Solver)
-        _check_type("adjoint", self.adjoint, Adjoint)
+        check_type("solver", self.solver, Solver)
+        check_type("adjoint", self.adjoint, Adjoint)
         if penalty is not None:
-            _check_type("penalty", penalty, JacobianPenalty)
-        if isinstance(self.solver, SampledSolver) and self.adjoint.records_solver:
-            raise ValueError(
-                f"the solver {self.solver.kind!r} gives an estimate, whose iterations cannot be differentiated "
-                f"through: it needs another adjoint than {self.adjoint.kind!r}, such as 'implicit'."
-            )
+            check_type("penalty", penalty, JacobianPenalty)
+        if mode == "implicit":
+            check_pair(self.solver, self.adjoint)
         check_name("mode", mode, MODES)
         check_name("on_failure", on_failure, ON_FAILURE)
         check_count("layers", layers, least=1)
@@ -129,12 +130,13 @@ class Equilibrium(nn.Module):
         check_count("warmup_steps", warmup_steps, least=0)
         check_count("warmup_layers", warmup_layers, least=1)
 
-    def forward(self, x: Tensor, w0: Tensor | None = None) -> Solution:
+    def forward(self, x: Tensor, w0: Tensor | None = None, *, index: Tensor | None = None) -> Solution:
         """The equilibria of a batch.
 
         Args:
             x: features, (B, d); without a lift (B, ...).
             w0: where to start, (B, n); zeros if None.
+            index: the samples' numbers, (B,), in `warm_start`, whose known fixed points come before w₀.
 
         Returns:
             The solution. Samples whose features are not finite are not evaluated, contribute to no gradient, and
@@ -143,9 +145,12 @@ class Equilibrium(nn.Module):
         if torch.is_inference_mode_enabled():
             # A Jacobian by autograd needs tensors that can be recorded.
             with torch.inference_mode(False), torch.no_grad():
-                return self.forward(x.clone(), None if w0 is None else w0.clone())
+                return self.forward(x.clone(), None if w0 is None else w0.clone(), index=index)
         self._check_batch(x, w0)
         start = x.new_zeros(x.shape[0], self.state_size) if w0 is None else w0.detach().to(x)
+        index = self._checked_index(index, len(x))
+        if index is not None and self.warm_start is not None:
+            start = self.warm_start.start(index, start)
         layers = self._layers_of_this_pass()
         if math.isfinite(
             float(x.detach().sum())
@@ -154,7 +159,11 @@ class Equilibrium(nn.Module):
         else:
             rows = x.detach().flatten(1).isfinite().all(dim=1).nonzero().squeeze(1)
             solution = self._equilibrium(x.index_select(0, rows), start.index_select(0, rows), layers)
+            if solution.backward is not None:
+                solution.backward.of_rows(rows, len(x))
             solution = spread(solution, rows, start, self.lift)
+        if index is not None and self.warm_start is not None and solution.mode == "implicit":
+            self.warm_start.keep(index, solution.value, solution.converged)
         if solution.mode == "implicit" and self.on_failure != "record":
             self._report(solution)
         return solution
@@ -179,6 +188,13 @@ class Equilibrium(nn.Module):
         warmup = f", warmup_steps={self.warmup_steps}" if self.warmup_steps else ""
         return f"mode={self.mode!r}, solver={self.solver}, adjoint={self.adjoint}, penalty={self.penalty}{warmup}"
 
+    def _checked_index(self, index: Tensor | None, batch: int) -> Tensor | None:
+        if self.warm_start is not None:
+            return self.warm_start.check(index, batch, self.state_size)
+        if index is not None:
+            raise ValueError("index is for an equilibrium with a warm start: give one, or leave the index out.")
+        return None
+
     def _layers_of_this_pass(self) -> int | None:
         """How often to apply the layer, or None to solve for the fixed point; counts the warm-up."""
         if self.mode != "implicit":
@@ -191,7 +207,7 @@ class Equilibrium(nn.Module):
     def _equilibrium(self, x: Tensor, start: Tensor, layers: int | None) -> Solution:
         fixed_point_map = self.map(x)
         if not self._hidden_parameters_checked and torch.is_grad_enabled() and len(x):
-            _refuse_hidden_parameters(fixed_point_map, start)
+            refuse_hidden_parameters(fixed_point_map, start)
             self._hidden_parameters_checked = True
         if layers is not None:
             return self._direct(fixed_point_map, start, layers)
@@ -225,58 +241,54 @@ class Equilibrium(nn.Module):
     def _implicit(self, fixed_point_map: FixedPointMap, start: Tensor) -> Solution:
         differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in fixed_point_map.inputs)
         penalty = self.penalty if differentiable else None
-        # A penalty needs a Jacobian that autograd has recorded, for which the solver's last one may serve.
-        keep_jacobian = penalty is None or self._keeps_jacobian_for_penalty(fixed_point_map)
+        # A penalty may need a Jacobian that autograd has recorded, for which the solver's last one may serve.
+        records = penalty is not None and penalty.uses_jacobian
+        keep_jacobian = not records or self._keeps_jacobian_for_penalty(fixed_point_map)
         root = self._solve(fixed_point_map, start, differentiable=differentiable, keep_jacobian=keep_jacobian)
-        value, jacobian, penalised = root.w, root.jacobian, None
-        further = torch.zeros_like(root.evaluations)  # Jacobians for the gradient
+        found = Differentiated(root.w, root.jacobian)
         if differentiable:
-            # The rows of a sample without any finite value would make NaN of every gradient of the weights.
-            rows = finite_rows(root)
-            some = fixed_point_map if rows is None else fixed_point_map.select(rows)
-            w = root.w if rows is None else root.w.index_select(0, rows)
-            some_jacobian = jacobian if rows is None or jacobian is None else jacobian.index_select(0, rows)
-            some_value = None
-            if penalty is not None:
-                if keep_jacobian and some_jacobian is not None:
-                    some_value, recorded = some.recorded_at_root(w.detach(), some_jacobian)
-                else:
-                    some_value, recorded = some.value_and_jacobian(w.detach())
-                    further = further + 1
-                penalised = penalty.measure(some, w.detach(), recorded, self.lift)
-                _warn_of_lost_penalty(penalised)
-                some_jacobian = recorded.detach()
-            elif self.adjoint.uses_jacobian:
-                some_jacobian, missing = _completed(some_jacobian, some, w)
-                further = further + (
-                    missing if rows is None else torch.zeros_like(further).index_copy(0, rows, missing)
-                )
-            attached = self.adjoint.attach(some, w, some_jacobian, some_value)
-            value = attached if rows is None else root.w.index_copy(0, rows, attached)
-            jacobian = (
-                some_jacobian if rows is None or some_jacobian is None else spread_rows(some_jacobian, rows, root)
+            found = differentiate(
+                fixed_point_map,
+                root,
+                self.adjoint,
+                penalty,
+                self.lift,
+                use_jacobian=keep_jacobian,
+                on_failure=self.on_failure,
             )
+        evaluations, jacobian_evaluations, shots = self._spent(root, found, fixed_point_map.cost)
         return Solution(
-            value=value,
-            state=self._lifted(value),
+            value=found.value,
+            state=self._lifted(found.value),
             residual=root.residual.detach(),
             relative_residual=root.relative_residual.detach(),
             iterations=root.iterations,
-            evaluations=root.evaluations,
-            jacobian_evaluations=root.jacobian_evaluations + further,
+            evaluations=evaluations,
+            jacobian_evaluations=jacobian_evaluations,
             converged=root.converged,
             reason=root.reason,
             trace=root.trace,
-            jacobian=jacobian,
-            penalty=penalised,
+            jacobian=found.jacobian,
+            penalty=found.penalty,
             cost=fixed_point_map.cost,
             solver=self.solver.kind,
             adjoint=self.adjoint.kind if differentiable else "none",
             mode="implicit",
             covariance=root.covariance,
-            sample_shots=None if root.shots is None else root.shots + further * fixed_point_map.cost.jacobian_shots,
-            floored=root.floored,
+            sample_shots=shots,
+            floored=_either(root.floored, found.floored),
+            backward=found.report,
         )
+
+    def _spent(self, root: Root, found: Differentiated, cost: MapCost) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Evaluations of f and ∂f/∂w and, if the solver counts them, shots; (B,) each, the gradient's included."""
+        evaluations, jacobians, shots = root.evaluations, root.jacobian_evaluations, root.shots
+        if found.evaluations is not None and found.jacobian_evaluations is not None:
+            evaluations, jacobians = evaluations + found.evaluations, jacobians + found.jacobian_evaluations
+            if shots is not None:
+                shots = shots + found.evaluations * cost.circuits_per_value * cost.shots_per_circuit
+                shots = shots + found.jacobian_evaluations * cost.jacobian_shots
+        return evaluations, jacobians, shots
 
     def _keeps_jacobian_for_penalty(self, fixed_point_map: FixedPointMap) -> bool:
         # The statistical solver may have no Jacobian of some samples.
@@ -289,7 +301,14 @@ class Equilibrium(nn.Module):
             return solve(fixed_point_map, start, self.solver, trace=self.trace)
         with torch.no_grad():
             frozen = fixed_point_map.frozen()
-            return solve(frozen, start, self.solver, keep_jacobian=keep_jacobian, trace=self.trace)
+            return solve(
+                frozen,
+                start,
+                self.solver,
+                keep_jacobian=keep_jacobian,
+                keep_inverse=differentiable and self.adjoint.uses_inverse,
+                trace=self.trace,
+            )
 
     def _lifted(self, w: Tensor) -> Tensor:
         return w if self.lift is None else w @ self.lift.mT
@@ -319,58 +338,8 @@ class Equilibrium(nn.Module):
         warnings.warn(message, NotConvergedWarning, stacklevel=5)
 
 
-def _state_size(layer: object, lift: Tensor | None, state_size: int | None) -> int:
-    if lift is None:
-        if isinstance(layer, Bindable):
-            raise ValueError("This layer maps features v = R w + x: give its lift R, for instance nearest_lift(d, n).")
-        if state_size is None:
-            raise ValueError("Without a lift, state_size (the number of state entries n) must be given.")
-        check_count("state_size", state_size, least=1)
-        return state_size
-    if lift.ndim != 2:
-        raise ValueError(f"lift must be a matrix R of shape (d, n); its shape is {tuple(lift.shape)}.")
-    if state_size not in (None, lift.shape[1]):
-        raise ValueError(f"state_size is {state_size}, but the lift R has {lift.shape[1]} columns: leave it out.")
-    return lift.shape[1]
-
-
-def _check_type(name: str, value: object, wanted: type) -> None:
-    if not isinstance(value, wanted):
-        raise ValueError(f"{name} must be of type {wanted.__name__}, as make_{name}(...) gives; it is {value!r}.")
-
-
-def _refuse_hidden_parameters(fixed_point_map: FixedPointMap, start: Tensor) -> None:
-    """A function that closes over trainable tensors would silently leave them without a gradient."""
-    row = torch.zeros(1, dtype=torch.int64, device=start.device)
-    if fixed_point_map.select(row).frozen().value(start[:1]).requires_grad:
-        raise ValueError(
-            "The layer is a function that uses tensors which require a gradient but are not its arguments: they would "
-            "get none. Make it a torch.nn.Module with these tensors as its parameters."
-        )
-
-
-def _warn_of_lost_penalty(penalty: Tensor) -> None:
-    if not penalty.requires_grad:
-        warnings.warn(
-            "The Jacobian penalty has no gradient: the layer's Jacobian cannot be differentiated (as that of a stock "
-            "TorchConnector cannot). Leave the penalty out, or use a layer that is twice differentiable.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
-
-def _completed(jacobian: Tensor | None, fixed_point_map: FixedPointMap, w: Tensor) -> tuple[Tensor, Tensor]:
-    """∂f/∂w at the fixed points w, (B, n, n), with what was missing of it, and for which samples that was, (B,)."""
-    count = torch.zeros(len(w), dtype=torch.int64, device=w.device)
-    if jacobian is None:
-        with torch.no_grad():
-            return fixed_point_map.frozen().jacobian_at_root(w), count + 1
-    if not fixed_point_map.is_sampled:
-        return jacobian, count
-    # The statistical solver leaves out samples without an estimate.
-    rows = jacobian.isnan().flatten(1).any(1).nonzero().squeeze(1)
-    if not len(rows):
-        return jacobian, count
-    with torch.no_grad():
-        measured = fixed_point_map.frozen().select(rows).jacobian_at_root(w.index_select(0, rows))
-    return jacobian.index_copy(0, rows, measured), count.index_fill(0, rows, 1)
+def _either(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Sample by sample whether one of the two holds, as far as they are there."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first | second

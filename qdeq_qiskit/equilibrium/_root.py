@@ -24,6 +24,8 @@ class Root:
         jacobian: ∂f/∂w at w, (B, n, n), if it was asked for and the solver uses Jacobians; from the statistical solver
             NaN for samples without an estimate.
         trace: relative residuals (B,) at each evaluation, if asked for; a sample no longer evaluated keeps its last.
+        inverse: (I − ∂f/∂w)⁻¹ as the solver estimates it on its way, (B, n, n), if it was asked for and the solver
+            does.
         covariance: of w, (B, n, n), where the solver estimates it; NaN for samples without an estimate.
         shots: spent by each sample, (B,), where the solver chooses them; None if all are as the map's cost says.
         floored: whether a singular value of I − J was raised, (B,), where J was measured with its error.
@@ -43,6 +45,7 @@ class Root:
     covariance: Tensor | None = None
     shots: Tensor | None = None
     floored: Tensor | None = None
+    inverse: Tensor | None = None
 
 
 def checked_value(value: Tensor, w: Tensor) -> Tensor:

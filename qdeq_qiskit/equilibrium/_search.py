@@ -20,12 +20,26 @@ Best = tuple[Tensor, Tensor, Tensor]
 
 
 def search(
-    fixed_point_map: FixedPointMap, start: Tensor, solver: Solver, *, keep_jacobian: bool = False, trace: bool = False
+    fixed_point_map: FixedPointMap,
+    start: Tensor,
+    solver: Solver,
+    *,
+    keep_jacobian: bool = False,
+    keep_inverse: bool = False,
+    trace: bool = False,
 ) -> Root:
     """What `solve` does for every solver but the statistical one; the arguments are those of `solve`."""
     # On a CPU a look costs nothing.
     interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
-    found = _Search(fixed_point_map, start, solver, interval=interval, keep_jacobian=keep_jacobian, trace=trace)
+    found = _Search(
+        fixed_point_map,
+        start,
+        solver,
+        interval=interval,
+        keep_jacobian=keep_jacobian,
+        keep_inverse=keep_inverse,
+        trace=trace,
+    )
     return found.answer()
 
 
@@ -41,6 +55,7 @@ class _Search:
         interval: int,
         keep_jacobian: bool,
         trace: bool,
+        keep_inverse: bool = False,
     ) -> None:
         samples = start.shape[0]
         self.map = fixed_point_map
@@ -48,6 +63,8 @@ class _Search:
         self.start = start
         self.best: Best | None = None
         self.jacobian: Tensor | None = None
+        self.inverse: Tensor | None = None
+        self.asked: Tensor | None = None  # Jacobians that the solver has asked for, once it has
         self.evaluations = torch.zeros(samples, dtype=torch.int64, device=start.device)
         self.steps_behind = torch.ones_like(self.evaluations)  # evaluations − steps: one for each attempt
         self.converged = torch.zeros(samples, dtype=torch.bool, device=start.device)
@@ -56,6 +73,7 @@ class _Search:
         self.unconverged = samples
         self.trace: list[Tensor] | None = [] if trace else None
         self.interval = interval
+        self.keeps_inverse = keep_inverse and solver.estimates_inverse
         self.wants_jacobian = keep_jacobian and solver.uses_jacobian
         # A converged sample's last Jacobian is the one at its answer only if every iteration is looked at, and if it
         # is a Jacobian at all.
@@ -94,7 +112,9 @@ class _Search:
         w, residual, relative = self.best
         reason = torch.zeros_like(self.evaluations)
         jacobian_evaluations = torch.zeros_like(self.evaluations)
-        if self.solver.uses_jacobian:
+        if self.asked is not None:
+            jacobian_evaluations = self.asked
+        elif self.solver.uses_jacobian:
             jacobian_evaluations = (self.evaluations - self.solver.picard_steps).clamp(min=0)
         if self.unconverged:
             reason = torch.where(self.exhausted, int(Reason.MAX_ITERATIONS), int(Reason.DIVERGED))
@@ -113,6 +133,8 @@ class _Search:
             jacobian = self.map.select(rows).jacobian_at_root(w.index_select(0, rows))
             self.jacobian = self.jacobian.index_copy(0, rows, jacobian)
             jacobian_evaluations = jacobian_evaluations + self.converged.logical_not()
+        if self.keeps_inverse and self.inverse is None:  # not even the start could be paid for
+            self.inverse = torch.eye(w.shape[1], dtype=w.dtype, device=w.device).expand(len(w), -1, -1)
         return Root(
             w=w,
             residual=residual,
@@ -125,6 +147,7 @@ class _Search:
             unconverged=self.unconverged,
             jacobian=self.jacobian,
             trace=self.trace,
+            inverse=self.inverse,
         )
 
     def _iterate(self, active: _Active, attempt: int) -> None:
@@ -134,7 +157,7 @@ class _Search:
             w = active.w
             wants_jacobian = solver.wants_jacobian(attempt, iteration)
             if not active.map.affords([PlannedCall(len(w), jacobian=wants_jacobian)]):
-                self._run_dry(active, iteration)
+                self._run_dry(active, iteration, state)
                 return
             if wants_jacobian:
                 # A sample that an inexact matrix has not led to its fixed point gets the Jacobian itself.
@@ -150,6 +173,7 @@ class _Search:
                 self._note(active, relative)
             if iteration == solver.max_iterations:
                 self._run_out(active, jacobian, state)
+                self._record_inverse(active.rows, Evaluation(iteration, attempt, w, difference, relative, None), state)
                 return
             if (iteration + 1) % self.interval == 0:
                 # Converged samples leave; so do those that are NaN, from where no solver returns.
@@ -159,6 +183,8 @@ class _Search:
                 if not bool(staying.all()):
                     # What is recorded of those that stay is overwritten later: cheaper than telling them apart.
                     self._record(active, jacobian, iteration + 1)
+                    seen = Evaluation(iteration, attempt, w, difference, relative, None)
+                    self._record_inverse(active.rows, seen, state)
                     kept = staying.nonzero().squeeze(1)
                     if kept.numel() == 0:
                         return
@@ -166,7 +192,35 @@ class _Search:
                     active.keep(kept, None if best is not now else (w, residual, relative))
                     state = tuple(_rows_of(kept, *state))
                     jacobian = None if jacobian is None else jacobian.index_select(0, kept)
-            active.w, state = solver.step(Evaluation(iteration, attempt, w, difference, relative, jacobian), state)
+            seen = Evaluation(iteration, attempt, w, difference, relative, jacobian)
+            if solver.asks_for_jacobian:
+                rows = solver.stalled(seen, state).nonzero().squeeze(1)
+                if not active.map.affords([PlannedCall(len(rows), value=False, jacobian=True)]):
+                    self._run_dry(active, iteration + 1, state)
+                    return
+                if len(rows) or not len(w):
+                    seen = seen._replace(jacobian=self._jacobian_of(rows, active, w, difference + w))
+            active.w, state = solver.step(seen, state)
+
+    def _jacobian_of(self, rows: Tensor, active: _Active, w: Tensor, value: Tensor) -> Tensor:
+        """∂f/∂w of the rows that need it, counted; (M, n, n), NaN for the others."""
+        if self.asked is None:
+            self.asked = torch.zeros_like(self.evaluations)
+        place = rows if active.rows is None else active.rows.index_select(0, rows)
+        self.asked.index_add_(0, place, torch.ones_like(place))
+        some = active.map if len(rows) == len(w) else active.map.select(rows)
+        jacobian = some.measure_jacobian(*_rows_of(rows, w, value)).jacobian
+        if len(rows) == len(w):
+            return jacobian
+        return jacobian.new_full((len(w), *jacobian.shape[1:]), torch.nan).index_copy(0, rows, jacobian)
+
+    def _record_inverse(self, rows: Tensor | None, seen: Evaluation | None, state: State) -> None:
+        """Puts the solver's estimate of (I − ∂f/∂w)⁻¹ among the answers, with what it learns from `seen`."""
+        if not self.keeps_inverse or (seen is None and not state):
+            return
+        inverse = self.solver.inverse(state if seen is None else self.solver.step(seen, state)[1])
+        assert inverse is not None
+        self.inverse = inverse if rows is None or self.inverse is None else self.inverse.index_copy(0, rows, inverse)
 
     def _better(self, now: Best, best: Best) -> Best:
         """Sample by sample the iterate with the lesser relative residual."""
@@ -177,7 +231,7 @@ class _Search:
             return now
         return _choose(less, now, best)
 
-    def _run_dry(self, active: _Active, evaluations: int) -> None:
+    def _run_dry(self, active: _Active, evaluations: int, state: State) -> None:
         """Records the answers of the samples that are left when the map's budget ends."""
         if active.best is None:  # not even the start was evaluated
             nothing = torch.full_like(active.w[:, 0], torch.inf)
@@ -185,6 +239,7 @@ class _Search:
         unpaid = active.best[2] > self.solver.tolerance
         self.unpaid = unpaid if active.rows is None else self.unpaid.index_copy(0, active.rows, unpaid)
         self._record(active, None, evaluations)
+        self._record_inverse(active.rows, None, state)
 
     def _run_out(self, active: _Active, jacobian: Tensor | None, state: State) -> None:
         """Records the answers of the samples that are left when the iterations end."""

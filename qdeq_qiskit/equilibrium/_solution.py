@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._backward_report import BackwardReport
 from ._map import MapCost
 from ._options import check_number
 from ._reason import Reason
@@ -23,7 +24,7 @@ class Solution:
         residual: ‖f(w*) − w*‖₂, (B,); NaN in the other modes, where it is not measured.
         relative_residual: the same divided by ‖f(w*)‖₂, (B,).
         iterations: solver steps, or applications of the layer in the other modes, (B,).
-        evaluations: evaluations of f, (B,).
+        evaluations: evaluations of f, (B,), those for the penalty included.
         jacobian_evaluations: evaluations of ∂f/∂w, those for the adjoint and the penalty included, (B,).
         converged: whether the relative residual is within the solver's tolerance, or within the noise where the solver
             knows it, (B,); False in the other modes.
@@ -41,7 +42,9 @@ class Solution:
         covariance: of the error of w*, (B, n, n), where the solver estimates it; NaN for samples without an estimate.
         sample_shots: shots spent on each sample, (B,), where the solver chooses them; None if each circuit took as
             many as `cost` says.
-        floored: whether noise had made I − J so nearly singular that the solver's floor acted, (B,), where it has one.
+        floored: whether noise had made I − J so nearly singular that the solver's or the adjoint's floor acted, (B,),
+            where one of them has one.
+        backward: how the backward pass solved for the gradient, once it has run, where the adjoint is iterative.
     """
 
     value: Tensor
@@ -63,6 +66,7 @@ class Solution:
     covariance: Tensor | None = None
     sample_shots: Tensor | None = None
     floored: Tensor | None = None
+    backward: BackwardReport | None = None
 
     @property
     def circuits(self) -> int:

@@ -18,6 +18,7 @@ def solve(
     solver: Solver,
     *,
     keep_jacobian: bool = False,
+    keep_inverse: bool = False,
     trace: bool = False,
 ) -> Root:
     """Finds the fixed point of every sample of a batch.
@@ -32,8 +33,9 @@ def solve(
         start: the first iterate, (B, n).
         solver: the rule of the iterations.
         keep_jacobian: whether `Root.jacobian` is wanted, if the solver uses Jacobians.
+        keep_inverse: whether `Root.inverse` is wanted, if the solver estimates it.
         trace: whether `Root.trace` is wanted.
     """
     if isinstance(solver, SampledSolver):
         return solve_sampled(fixed_point_map, start, solver, trace=trace)
-    return search(fixed_point_map, start, solver, keep_jacobian=keep_jacobian, trace=trace)
+    return search(fixed_point_map, start, solver, keep_jacobian=keep_jacobian, keep_inverse=keep_inverse, trace=trace)

@@ -55,5 +55,9 @@ class LiftedMap(FixedPointMap):
         v = torch.addmm(self._x, w, self._lift.T)
         return FunctionMap(self._function, self._shared, batched=0).value_and_jacobian(v)[1]
 
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        v = torch.addmm(self._x, w, self._lift.T)
+        return v, lambda at: self._function(at, *self._shared)
+
     def _of_state(self, w: Tensor, x: Tensor, *shared: Tensor) -> Tensor:
         return self._function(torch.addmm(x, w, self._lift.T), *shared)

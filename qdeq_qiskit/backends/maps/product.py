@@ -9,7 +9,7 @@ with :math:`r_w = (1, \vec r_w)`, so values and derivatives are real and in clos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -167,6 +167,10 @@ class ProductMap(FixedPointMap):
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
         return self._derivatives(w, identity)[1]
+
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        v = torch.addmm(self._x, w, self._lift.T)
+        return v, lambda at: _contract(self._coefficients, self._encoder.bloch(at))
 
     def _derivatives(self, w: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
         v = torch.addmm(self._x, w, self._lift.T)

@@ -2,6 +2,7 @@ r"""The amplitude-encoded map: :math:`q_k(v) = v^T A_k v / v^T v` with :math:`A_
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -68,6 +69,10 @@ class QuadraticMap(FixedPointMap):
         v = torch.addmm(self._x, w, self._lift.T)
         identity = torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
         return _ValueAndSlope.apply(self._operators, v, identity, None)[1]
+
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        v = torch.addmm(self._x, w, self._lift.T)
+        return v, lambda at: _forms(self._operators, at)[2].T
 
     def vjp(self, w: Tensor, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         if self._x.requires_grad or not self._operators.requires_grad:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -43,6 +43,13 @@ class SampledMap(MeasuredMap[Layer]):
 
     def value(self, w: Tensor) -> Tensor:
         return self._source.value(self._v(w), self._weight, near=self._x)
+
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return self._v(w), lambda at: self._source.value(at, self._weight)
+
+    def pullback_at_root(self, w: Tensor) -> Callable[[Tensor], Tensor]:
+        # Each product is measured anew, as it would be on a machine that is asked for nothing else.
+        return lambda u: torch.einsum("bk,bkl->bl", u, self.jacobian_at_root(w))
 
     def measure(self, w: Tensor, *, shots: int | None = None) -> tuple[Tensor, Tensor]:
         with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._options import kinds_in, make
-from ._adjoint import Adjoint
+from ._adjoint import Adjoint, FoundRoot
 
 ADJOINTS: dict[str, type[Adjoint]] = kinds_in(__name__, __path__, Adjoint)
 """The adjoints by kind."""
@@ -20,4 +20,4 @@ def make_adjoint(kind: str, **options: Any) -> Adjoint:
     return make("adjoint", ADJOINTS, kind, options)
 
 
-__all__ = ["ADJOINTS", "Adjoint", "make_adjoint"]
+__all__ = ["ADJOINTS", "Adjoint", "FoundRoot", "make_adjoint"]

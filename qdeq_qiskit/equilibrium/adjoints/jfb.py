@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from .._map import FixedPointMap
-from ._adjoint import Adjoint
+from ._adjoint import Adjoint, FoundRoot
+from ._dense import InverseRule
 from ._through_inputs import attach_through_inputs
 
 
@@ -22,10 +23,6 @@ class JFB(Adjoint):
     """
 
     kind: ClassVar[str] = "jfb"
-    uses_jacobian: ClassVar[bool] = False
-    records_solver: ClassVar[bool] = False
 
-    def attach(
-        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, value: Tensor | None
-    ) -> Tensor:
-        return attach_through_inputs(fixed_point_map, w, None, value)
+    def attach(self, fixed_point_map: FixedPointMap, found: FoundRoot) -> Tensor:
+        return attach_through_inputs(fixed_point_map, found.w, InverseRule(), None, found.value)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from .._map import FixedPointMap
-from ._adjoint import Adjoint
+from ._adjoint import Adjoint, FoundRoot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +20,7 @@ class Unrolled(Adjoint):
     """
 
     kind: ClassVar[str] = "unrolled"
-    uses_jacobian: ClassVar[bool] = False
     records_solver: ClassVar[bool] = True
 
-    def attach(
-        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, value: Tensor | None
-    ) -> Tensor:
-        return w
+    def attach(self, fixed_point_map: FixedPointMap, found: FoundRoot) -> Tensor:
+        return found.w

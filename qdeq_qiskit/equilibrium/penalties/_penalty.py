@@ -15,17 +15,31 @@ class JacobianPenalty(ABC):
 
     Attributes:
         kind: the name in recipes.
+        uses_jacobian: whether `measure` wants ∂f/∂w.
     """
 
     kind: ClassVar[str]
+    uses_jacobian: ClassVar[bool] = True
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of f that `measure` makes for each sample."""
+        return 0
+
+    @property
+    def jacobian_evaluations(self) -> int:
+        """Evaluations of ∂f/∂w, or products with it, that `measure` makes for each sample, if it is given none."""
+        return 0
 
     @abstractmethod
-    def measure(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor, lift: Tensor | None) -> Tensor:
+    def measure(
+        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, lift: Tensor | None
+    ) -> Tensor:
         """The penalty of a batch, a scalar, to be weighted and added to the loss.
 
         Args:
             fixed_point_map: the map, not frozen.
             w: its fixed points, (B, n), without a gradient.
-            jacobian: ∂f/∂w there, (B, n, n), differentiable in the map's inputs.
+            jacobian: ∂f/∂w there, (B, n, n), differentiable in the map's inputs, if the penalty uses it.
             lift: R, (d, n), or None where the state is not lifted.
         """

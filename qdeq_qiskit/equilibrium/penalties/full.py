@@ -22,7 +22,10 @@ class FullJacobianPenalty(JacobianPenalty):
 
     kind: ClassVar[str] = "full"
 
-    def measure(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor, lift: Tensor | None) -> Tensor:
+    def measure(
+        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, lift: Tensor | None
+    ) -> Tensor:
+        assert jacobian is not None
         if lift is None:
             return jacobian.square().sum() / (max(jacobian.shape[0], 1) * jacobian.shape[1])
         gradient = fixed_point_map.unlifted_jacobian(w)

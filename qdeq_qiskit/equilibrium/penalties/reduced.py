@@ -20,5 +20,8 @@ class ReducedJacobianPenalty(JacobianPenalty):
 
     kind: ClassVar[str] = "reduced"
 
-    def measure(self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor, lift: Tensor | None) -> Tensor:
+    def measure(
+        self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, lift: Tensor | None
+    ) -> Tensor:
+        assert jacobian is not None
         return jacobian.square().sum() / (max(jacobian.shape[0], 1) * jacobian.shape[1])

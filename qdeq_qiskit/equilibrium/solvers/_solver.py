@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 State = tuple[Tensor, ...]
@@ -20,7 +21,7 @@ class Evaluation(NamedTuple):
         w: the iterate, (M, n).
         difference: f(w) − w, (M, n).
         relative_residual: ‖f(w) − w‖₂ / ‖f(w)‖₂, (M,).
-        jacobian: ∂f/∂w, (M, n, n), where the solver wants it.
+        jacobian: ∂f/∂w, (M, n, n), where the solver wants it; see `Solver.stalled` for NaN in it.
     """
 
     iteration: int
@@ -39,13 +40,18 @@ class Solver(ABC):
 
     Attributes:
         kind: the name in recipes.
-        uses_jacobian: whether `Evaluation.jacobian` is wanted, after the first `picard_steps` of the first attempt.
+        uses_jacobian: whether `Evaluation.jacobian` is wanted at every iteration, after the first `picard_steps` of the
+            first attempt.
+        asks_for_jacobian: whether it is wanted now and then, as `stalled` says.
+        estimates_inverse: whether `inverse` gives anything.
         tolerance: a sample has converged when ‖f(w) − w‖₂ ≤ tolerance · ‖f(w)‖₂.
         max_iterations: most steps of one attempt; the map is evaluated once more than that.
     """
 
     kind: ClassVar[str]
     uses_jacobian: ClassVar[bool]
+    asks_for_jacobian: ClassVar[bool] = False
+    estimates_inverse: ClassVar[bool] = False
     tolerance: float
     max_iterations: int
 
@@ -71,6 +77,17 @@ class Solver(ABC):
     def attempts(self) -> int:
         """How many times samples may be tried; each further attempt takes the stragglers of the one before."""
         return 1
+
+    def stalled(self, now: Evaluation, state: State) -> Tensor:
+        """Samples, (M,) bool, that need ∂f/∂w at `now` for their next step; only if `asks_for_jacobian`.
+
+        The driver evaluates it for them, f(w) being known, and gives it to `step`; the other samples' is NaN there.
+        """
+        return torch.zeros_like(now.relative_residual, dtype=torch.bool)
+
+    def inverse(self, state: State) -> Tensor | None:
+        """(I − ∂f/∂w)⁻¹, (M, n, n), as the steps so far let one estimate it."""
+        return None
 
     def finish(self, state: State) -> Tensor | None:
         """The answer, (M, n), for samples whose iterations ran out, where it is not simply the best iterate."""
