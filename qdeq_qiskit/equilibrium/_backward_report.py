@@ -80,8 +80,8 @@ class BackwardReport:
             return
         message = (
             f"{root.unconverged} of {len(root.w)} samples have no gradient within the tolerance: (I − Jᵀ) u = g was "
-            "not solved, and the best iterate serves. Raise the backward solver's max_iterations, take another one, or the "
-            "dense implicit adjoint (no solver)."
+            "not solved, and the best iterate serves. Raise the backward solver's max_iterations, take another one, or "
+            "the dense implicit adjoint (no solver)."
         )
         if self._on_failure == "raise":
             raise GradientNotConvergedError(message)

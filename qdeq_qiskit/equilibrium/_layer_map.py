@@ -60,7 +60,8 @@ class LayerMap(FixedPointMap):
         if self._of_v is None or self._lift is None:
             return super().at_features(w)
         x, *parameters = self.inputs
-        return x + w @ self._lift.mT, self._of_v.with_inputs(tuple(parameters)).value
+        of_v = self._of_v.with_inputs(tuple(parameters))
+        return x + w @ self._lift.mT, lambda v: of_v.value(v).to(v.dtype)
 
     def _with(self, of_w: FunctionMap) -> LayerMap:
         new = object.__new__(LayerMap)

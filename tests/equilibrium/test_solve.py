@@ -10,6 +10,7 @@ from torch import Tensor
 from qdeq_qiskit.equilibrium import (
     Anderson,
     Broyden,
+    ChordNewton,
     FixedPointMap,
     FunctionMap,
     KrasnoselskiiMann,
@@ -28,6 +29,8 @@ SOLVERS = [
     KrasnoselskiiMann(tolerance=1e-10, max_iterations=500, damping=0.8),
     Anderson(tolerance=1e-10),
     Broyden(tolerance=1e-10),
+    Broyden(tolerance=1e-10, backtracks=3),
+    ChordNewton(tolerance=1e-10),
     Newton(tolerance=1e-10),
 ]
 every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: s.kind)
@@ -68,7 +71,9 @@ def test_converged_samples_are_not_evaluated_again(solver: Solver) -> None:
     counts = torch.zeros(12, dtype=torch.int64)
     for asked in layer.asked:
         counts[asked] += 1
-    assert counts.tolist() == root.evaluations.tolist()
+    # A Jacobian that is asked for now and then evaluates the layer once more, by autograd.
+    again = root.jacobian_evaluations if solver.asks_for_jacobian else 0
+    assert counts.tolist() == (root.evaluations + again).tolist()
     assert len(set(root.evaluations.tolist())) > 1, "the samples need different numbers of iterations"
     assert (root.iterations == root.evaluations - 1).all()
 

@@ -17,6 +17,7 @@ from qdeq_qiskit.equilibrium import (
     SOLVERS,
     Anderson,
     Broyden,
+    ChordNewton,
     FunctionMap,
     KrasnoselskiiMann,
     Newton,
@@ -27,7 +28,13 @@ from qdeq_qiskit.equilibrium import (
 )
 from qdeq_qiskit.equilibrium._options import kinds_in
 
-ACCELERATED = [Anderson(tolerance=1e-12), Broyden(tolerance=1e-12), Newton(tolerance=1e-12)]
+ACCELERATED = [
+    Anderson(tolerance=1e-12),
+    Broyden(tolerance=1e-12),
+    Broyden(tolerance=1e-12, backtracks=3),
+    ChordNewton(tolerance=1e-12),
+    Newton(tolerance=1e-12),
+]
 DAMPED = KrasnoselskiiMann(tolerance=1e-12, max_iterations=2000)
 
 
@@ -269,6 +276,11 @@ def test_two_files_cannot_claim_one_kind(tmp_path: Path, monkeypatch: pytest.Mon
         ("anderson", {"ridge": -1.0}, "ridge"),
         ("anderson", {"damping": 0.0}, "damping"),
         ("broyden", {"memory": True}, "memory"),
+        ("broyden", {"backtracks": -1}, "backtracks must be an integer, at least 0; it is -1"),
+        ("chord_newton", {"stall": 0.0}, "stall must be a number greater than 0 and at most 1; it is 0.0"),
+        ("chord_newton", {"refreshes": -1}, "refreshes must be an integer, at least 0"),
+        ("chord_newton", {"decay": 2.0}, "decay must be a number at least 0 and at most 1; it is 2.0"),
+        ("chord_newton", {"picard_steps": -1}, "picard_steps"),
         ("krasnoselskii_mann", {"damping": 1.5}, "damping must be a number greater than 0 and at most 1; it is 1.5"),
         ("krasnoselskii_mann", {"tail": 0.0}, "tail"),
         ("krasnoselskii_mann", {"decay": 2.0}, "decay"),

@@ -50,6 +50,7 @@ class Broyden(Solver):
         check_number("tolerance", self.tolerance, least=0)
         check_count("max_iterations", self.max_iterations, least=1)
         check_count("memory", self.memory, least=1)
+        check_count("backtracks", self.backtracks, least=0)
 
     def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
         """The state holds where the last step began, then u and v of each update: (w, difference, …, u, v, u, v, …).

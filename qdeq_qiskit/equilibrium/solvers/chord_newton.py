@@ -57,16 +57,16 @@ class ChordNewton(Solver):
             return torch.zeros_like(now.relative_residual, dtype=torch.bool)
         if not state:
             return torch.ones_like(now.relative_residual, dtype=torch.bool)
-        _, before, taken = state
+        _, before, taken, _ = state
         return (_size(now) > self.stall * before) & (taken <= self.refreshes)
 
     def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
-        """The state holds J, the residual before, and how many Jacobians were evaluated."""
+        """The state holds J, the residual before, how many Jacobians were evaluated, and the next iterate."""
         if now.iteration < self.picard_steps:
             return now.w + now.difference, ()
         fresh = self.stalled(now, state)
         if now.jacobian is None:  # then no sample needs one, and each has its own
-            jacobian, _, taken = state
+            jacobian, _, taken, _ = state
         elif not state:
             jacobian, taken = now.jacobian, torch.ones_like(fresh, dtype=torch.int64)
         else:
@@ -75,7 +75,12 @@ class ChordNewton(Solver):
         system = torch.eye(now.w.shape[1], dtype=now.w.dtype, device=now.w.device) - jacobian
         newton = torch.linalg.solve_ex(system, now.difference)[0]
         length = (now.iteration - self.picard_steps + 1) ** -self.decay
-        return now.w + length * newton, (jacobian, _size(now), taken)
+        w = now.w + length * newton
+        return w, (jacobian, _size(now), taken, w)
+
+    def finish(self, state: State) -> Tensor | None:
+        """With shrinking steps the last iterate: among noisy residuals the least says little."""
+        return state[3] if self.decay and state else None
 
 
 def _size(now: Evaluation) -> Tensor:
