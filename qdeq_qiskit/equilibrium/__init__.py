@@ -8,6 +8,7 @@ from ._layer_map import bind_layer
 from ._lift import nearest_lift
 from ._map import Bindable, FixedPointMap, FunctionMap, MapCost, MeasuredJacobian, PlannedCall
 from ._module import Equilibrium, NotConvergedError
+from ._module_checks import check_pair, serves
 from ._reason import SUCCESSES, Reason
 from ._root import Root
 from ._solution import Solution, spectral_radius
@@ -75,10 +76,12 @@ __all__ = [
     "Unrolled",
     "WarmStart",
     "bind_layer",
+    "check_pair",
     "make_adjoint",
     "make_penalty",
     "make_solver",
     "nearest_lift",
+    "serves",
     "solve",
     "spectral_radius",
 ]

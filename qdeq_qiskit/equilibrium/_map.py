@@ -220,7 +220,7 @@ class FixedPointMap(ABC):
     def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """v = R w + x, (B, d), and q, where f(w) = q(R w + x); both differentiable where grad mode is on.
 
-        q takes any number of rows, since it knows nothing of the samples. Wanted by penalties that look about in the
+        q takes any number of whole batches of such rows, one after another. Wanted by penalties that look about in the
         space of features.
 
         Raises:

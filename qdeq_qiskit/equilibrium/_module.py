@@ -118,6 +118,7 @@ class Equilibrium(nn.Module):
         check_type("adjoint", self.adjoint, Adjoint)
         if penalty is not None:
             check_type("penalty", penalty, JacobianPenalty)
+            penalty.check(lift)
         if mode == "implicit":
             check_pair(self.solver, self.adjoint)
         check_name("mode", mode, MODES)

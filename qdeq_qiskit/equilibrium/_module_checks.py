@@ -40,18 +40,25 @@ def check_type(name: str, value: object, wanted: type) -> None:
         raise ValueError(f"{name} must be of type {wanted.__name__}, as make_{name}(...) gives; it is {value!r}.")
 
 
+def serves(solver: Solver, adjoint: Adjoint) -> bool:
+    """Whether the solver gives what the adjoint needs."""
+    recorded = not adjoint.records_solver or not isinstance(solver, SampledSolver)
+    return recorded and (not adjoint.uses_inverse or solver.estimates_inverse)
+
+
 def check_pair(solver: Solver, adjoint: Adjoint) -> None:
     """Raises ValueError where the solver does not give what the adjoint needs."""
+    if serves(solver, adjoint):
+        return
     if isinstance(solver, SampledSolver) and adjoint.records_solver:
         raise ValueError(
             f"the solver {solver.kind!r} gives an estimate, whose iterations cannot be differentiated "
             f"through: it needs another adjoint than {adjoint.kind!r}, such as 'implicit'."
         )
-    if adjoint.uses_inverse and not solver.estimates_inverse:
-        raise ValueError(
-            f"the adjoint {adjoint.kind!r} needs a solver that estimates the inverse of I − J, such as 'broyden', and "
-            f"the solver {solver.kind!r} does not: take that one, or the adjoint 'implicit'."
-        )
+    raise ValueError(
+        f"the adjoint {adjoint.kind!r} needs a solver that estimates the inverse of I − J, such as 'broyden', and the "
+        f"solver {solver.kind!r} does not: take that one, or the adjoint 'implicit'."
+    )
 
 
 def refuse_hidden_parameters(fixed_point_map: FixedPointMap, start: Tensor) -> None:

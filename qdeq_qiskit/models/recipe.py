@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qdeq_qiskit.backends.kinds import AnyBackend, Backend
 from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit
-from qdeq_qiskit.equilibrium import SampledSolver, make_adjoint, make_penalty, make_solver
+from qdeq_qiskit.equilibrium import check_pair, make_adjoint, make_penalty, make_solver, serves
 from qdeq_qiskit.models.features import Features
 
 
@@ -111,6 +111,13 @@ class ModelRecipe(BaseModel):
             raise ValueError(f"warmup_steps is for mode implicit; in mode {self.mode} every step is unrolled")
         if self.mode == "implicit" and self.layers != 1:
             raise ValueError("layers is for mode direct or coherent; an equilibrium has no number of layers")
+        if self.mode == "implicit" and self.solver is not None:
+            check_pair(self.solver.make(), self.adjoint.make())
+        elif self.mode == "implicit" and self.adjoint.make().uses_inverse:
+            raise ValueError(
+                f"the adjoint {self.adjoint.kind!r} needs a solver that estimates the inverse of I − J, which no "
+                "backend's default does: give one, such as solver: {kind: broyden}"
+            )
         return self
 
     def circuit(self, qnn: QNNCircuit) -> QNNCircuit:
@@ -124,11 +131,12 @@ class ModelRecipe(BaseModel):
     def on_backend(self, old: Backend, new: Backend) -> Self:
         """These options on another backend: between exact ones the solver stays, else the default takes over.
 
-        With it goes an adjoint through the solver's iterations, if the new solver's cannot be differentiated through.
+        With it goes an adjoint that the new solver does not serve: one through iterations that cannot be differentiated
+        through, or one that needs an estimate of the inverse.
         """
         if old.exact and new.exact:
             return self
-        kept = not self.adjoint.make().records_solver or not isinstance(new.default_solver(), SampledSolver)
+        kept = serves(new.default_solver(), self.adjoint.make())
         return self.model_copy(update={"solver": None, "adjoint": self.adjoint if kept else AdjointChoice()})
 
 

@@ -13,6 +13,7 @@ from qiskit_machine_learning.connectors import TorchConnector
 from qiskit_machine_learning.neural_networks import EstimatorQNN
 from torch import Tensor
 
+from qdeq_qiskit.backends import NoisyBackend
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.circuits import QNNCircuit, angle_encoder, z_readout
 from qdeq_qiskit.equilibrium import (
@@ -20,6 +21,7 @@ from qdeq_qiskit.equilibrium import (
     FullJacobianPenalty,
     HutchinsonPenalty,
     JacobianPenalty,
+    MapCost,
     Newton,
     ParameterShiftPenalty,
     Picard,
@@ -27,7 +29,9 @@ from qdeq_qiskit.equilibrium import (
     make_penalty,
     nearest_lift,
 )
+from qdeq_qiskit.equilibrium._layer_map import LayerMap
 
+DEPOLARIZING = {"sources": [{"kind": "depolarizing", "one_qubit": 0.001, "two_qubit": 0.01}]}
 CLOSED = {"full": FullJacobianPenalty(), "reduced": ReducedJacobianPenalty()}
 
 
@@ -114,7 +118,8 @@ def test_each_sample_draws_columns_of_its_own() -> None:
 
     equilibrium = Equilibrium(Watched(), lift=LIFT, penalty=ParameterShiftPenalty(columns=3))
     solution = equilibrium(problem.x)
-    moved = (seen[0].view(2, 2, 3, 16) - (problem.x + solution.value.detach() @ LIFT.T)[None, :, None]).abs() > 1e-9
+    v = problem.x + solution.value.detach() @ LIFT.T
+    moved = ((seen[0].view(2, 3, 2, 16) - v).abs() > 1e-9).transpose(1, 2)  # sign, sample, column, feature
     assert (moved.sum(3) == 1).all(), "each row moves one feature"
     assert torch.equal(moved[0], moved[1])
     columns = [set(moved[0, b].nonzero()[:, 1].tolist()) for b in range(2)]
@@ -183,8 +188,31 @@ def test_a_wrong_option_is_refused(kind: str, options: dict, message: str) -> No
         make_penalty(kind, **options)
 
 
-def test_more_columns_than_there_are_and_a_map_without_features_are_refused() -> None:
-    with pytest.raises(ValueError, match="columns must be at most 16, as many as there are; it is 17"):
-        penalised("angle", ParameterShiftPenalty(columns=17))
-    with pytest.raises(NotImplementedError, match="at_features"):
-        penalised("tanh", ParameterShiftPenalty())
+def test_more_columns_than_there_are_and_an_equilibrium_without_a_lift_are_refused_at_once() -> None:
+    for space, count in (("full", 16), ("reduced", 4)):
+        penalty = ParameterShiftPenalty(rule="quadratic", columns=17, space=space)
+        with pytest.raises(ValueError, match=f"must be at most {count}, as many as there are; it is 17"):
+            model("amplitude").equilibrium(penalty=penalty)
+    with pytest.raises(ValueError, match="give a lift, or take 'hutchinson'"):
+        model("tanh").equilibrium(penalty=ParameterShiftPenalty())
+
+
+def test_the_noisy_encoders_map_gives_its_layer_near_the_samples_own_features() -> None:
+    layer = NoisyBackend(noise=DEPOLARIZING, precision="double").layer(circuit("amplitude"))
+    x, w = model("amplitude").x, 0.3 * torch.ones(2, 4).double()
+    noisy = layer.bind(x, LIFT)
+    v, q = noisy.at_features(w)
+    torch.testing.assert_close(q(torch.cat((v, v))), noisy.value(w).repeat(2, 1))
+
+
+@pytest.mark.parametrize("name", ["amplitude", "angle"])
+def test_q_takes_whole_batches_one_after_another(name: str) -> None:
+    problem = model(name)
+    w = 0.3 * torch.ones(2, 4).double()
+    for fixed_point_map in (
+        problem.equilibrium().map(problem.x),
+        LayerMap(problem.layer, problem.x, LIFT, cost=MapCost()),
+    ):
+        v, q = fixed_point_map.at_features(w)
+        torch.testing.assert_close(v, problem.x + w @ LIFT.T)
+        torch.testing.assert_close(q(torch.cat((v, 2 * v))), torch.cat((problem.layer(v), problem.layer(2 * v))))

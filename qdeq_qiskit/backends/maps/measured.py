@@ -42,3 +42,8 @@ class MeasuredMap(FixedPointMap, Generic[Source]):
     def _v(self, w: Tensor) -> Tensor:
         """R w + x, (B, d)."""
         return torch.addmm(self._x, w, self._lift.T)
+
+
+def repeated(x: Tensor, rows: Tensor) -> Tensor:
+    """The batch x, (B, d), as often as `rows` holds batches."""
+    return x.repeat(len(rows) // max(len(x), 1), 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.backends.maps.measured import MeasuredMap
+from qdeq_qiskit.backends.maps.measured import MeasuredMap, repeated
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost, MeasuredJacobian, PlannedCall
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class SampledMap(MeasuredMap[Layer]):
         return self._source.value(self._v(w), self._weight, near=self._x)
 
     def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        return self._v(w), lambda at: self._source.value(at, self._weight)
+        return self._v(w), lambda at: self._source.value(at, self._weight, near=repeated(self._x, at))
 
     def pullback_at_root(self, w: Tensor) -> Callable[[Tensor], Tensor]:
         # Each product is measured anew, as it would be on a machine that is asked for nothing else.

@@ -2,6 +2,7 @@ r"""The map behind an entangling encoder with noise: :math:`q_k(v) = \sum_P T_{k
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from qdeq_qiskit.backends.feature_angles import FeatureAngles
 from qdeq_qiskit.backends.maps import QuadraticMap
+from qdeq_qiskit.backends.maps.measured import repeated
 from qdeq_qiskit.backends.noisy.pauli_transfer import pauli_strings
 from qdeq_qiskit.backends.noisy.prepared_state import PreparedState
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
@@ -149,6 +151,13 @@ class PreparedMap(FixedPointMap):
         with torch.set_grad_enabled(torch.is_grad_enabled() and v.requires_grad):
             state = self._encoder.state(v, self._x)
         return (self._seen() @ state).T.contiguous()
+
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def layer(at: Tensor) -> Tensor:
+            self._encoder.prepared.announce(len(at))
+            return (self._seen() @ self._encoder.state(at, repeated(self._x, at))).T
+
+        return torch.addmm(self._x, w, self._lift.T), layer
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
         return self._derivatives(w, self._lift)

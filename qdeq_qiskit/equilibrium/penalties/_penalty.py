@@ -31,6 +31,10 @@ class JacobianPenalty(ABC):
         """Evaluations of ∂f/∂w, or products with it, that `measure` makes for each sample, if it is given none."""
         return 0
 
+    def check(self, lift: Tensor | None) -> None:
+        """Raises ValueError if the penalty cannot be taken of an equilibrium with this lift R, (d, n), or without."""
+        return
+
     @abstractmethod
     def measure(
         self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, lift: Tensor | None

@@ -62,16 +62,26 @@ class ParameterShiftPenalty(JacobianPenalty):
     def evaluations(self) -> int:
         return 2 * self.columns + (self.rule == "quadratic")
 
+    def check(self, lift: Tensor | None) -> None:
+        if lift is None:
+            raise ValueError(
+                "the penalty 'parameter_shift' is of f(w) = q(R w + x): give a lift, or take 'hutchinson'."
+            )
+        count = lift.shape[self.space == "reduced"]
+        if self.columns > count:
+            raise ValueError(
+                f"columns of the penalty 'parameter_shift' must be at most {count}, as many as there are; it is "
+                f"{self.columns}."
+            )
+
     def measure(
         self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, lift: Tensor | None
     ) -> Tensor:
         v, layer = fixed_point_map.at_features(w)
-        assert lift is not None  # without a lift there is no v
+        assert lift is not None  # see `check`
         reduced = self.space == "reduced"
         directions = lift.mT if reduced else torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
         count = len(directions)
-        if self.columns > count:
-            raise ValueError(f"columns must be at most {count}, as many as there are; it is {self.columns}.")
         chosen = torch.rand(len(v), count, device=v.device).argsort(dim=1)[:, : self.columns]
         derive = _by_shifts if self.rule == "shift" else _by_quadratic_form
         found = derive(v, layer, directions[chosen])  # (B, columns, n)
@@ -104,6 +114,6 @@ def _by_quadratic_form(v: Tensor, layer: Callable[[Tensor], Tensor], directions:
 
 def _beside(v: Tensor, layer: Callable[[Tensor], Tensor], steps: Tensor) -> tuple[Tensor, Tensor]:
     """q(v + step) and q(v − step), (B, m, n) each, in one call, for steps (B, m, d)."""
-    moved = torch.stack((v.unsqueeze(1) + steps, v.unsqueeze(1) - steps))
-    values = layer(moved.flatten(0, 2)).unflatten(0, moved.shape[:3])
+    moved = torch.stack((v.unsqueeze(1) + steps, v.unsqueeze(1) - steps)).transpose(1, 2)  # (2, m, B, d)
+    values = layer(moved.flatten(0, 2)).unflatten(0, moved.shape[:3]).transpose(1, 2)
     return values[0], values[1]
