@@ -52,6 +52,22 @@ def test_the_first_trial_beyond_the_root_is_shortened_to_the_parabolas_least() -
 
 
 @torch.no_grad()
+def test_a_first_step_may_climb_a_little() -> None:
+    visited: list[float] = []
+
+    def layer(w: Tensor) -> Tensor:
+        visited.append(float(w))
+        return w - 3.5 * torch.atan(w - 1)
+
+    start = torch.tensor([[-0.6]]).double()
+    for count in (0, 3):
+        solve(FunctionMap(layer, (), batched=0), start, Broyden(backtracks=count, max_iterations=2))
+    sizes = [3.5 * abs(np.arctan(w - 1)) for w in visited]
+    assert 1 < sizes[1] / sizes[0] < 1.25
+    assert visited[:3] == visited[3:]
+
+
+@torch.no_grad()
 def test_samples_that_full_steps_lose_are_found_for_few_evaluations_more() -> None:
     generator = torch.Generator().manual_seed(1)
     x = 4 * torch.randn(200, 1, generator=generator, dtype=torch.double)

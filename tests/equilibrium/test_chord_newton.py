@@ -67,7 +67,8 @@ def test_the_iterates_are_the_textbooks(stall: float) -> None:
 @torch.no_grad()
 def test_only_samples_that_stall_are_charged_for_another_jacobian() -> None:
     fixed_point_map, start, taken = counted_map("quantum", 24)
-    root = solve(fixed_point_map, start, ChordNewton(tolerance=1e-12, stall=0.1))
+    # Loose enough that some samples are done while others still ask.
+    root = solve(fixed_point_map, start, ChordNewton(tolerance=1e-4, stall=0.05))
     assert root.unconverged <= 2
     assert root.jacobian_evaluations.tolist() == taken.tolist()
     assert len(set(taken.tolist())) > 2, "the samples need different numbers of Jacobians"

@@ -19,6 +19,7 @@ from qdeq_qiskit.equilibrium import (
     Anderson,
     Broyden,
     ChordNewton,
+    Equilibrium,
     ImplicitAdjoint,
     KrasnoselskiiMann,
     Newton,
@@ -278,6 +279,23 @@ def test_the_report_of_a_backward_pass_is_in_the_batchs_numbering_beside_bad_sam
     assert solution.backward.converged.tolist() == [False, True, False, True]
     assert (solution.backward.products > 0).tolist() == [False, True, False, True]
     assert solution.backward.relative_residual.isnan().tolist() == [True, False, True, False]
+
+
+def test_the_report_is_so_numbered_also_beside_samples_of_which_f_is_never_finite() -> None:
+    class Overflowing(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor(0.5).double())
+
+        def forward(self, w: Tensor, x: Tensor) -> Tensor:
+            return self.weight * torch.cos(w) * torch.exp(x) / torch.exp(x).abs()
+
+    adjoint = ImplicitAdjoint(solver=Broyden())
+    equilibrium = Equilibrium(Overflowing(), state_size=1, adjoint=adjoint, on_failure="record")
+    solution = equilibrium(torch.tensor([[math.nan], [0.0], [1e4], [1.0]]).double())
+    solution.value.sum().backward()
+    assert solution.backward is not None
+    assert solution.backward.converged.tolist() == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
