@@ -86,8 +86,9 @@ def differentiate(
     if penalised is not None:
         warn_of_lost_penalty(penalised)
     if adjoint.uses_jacobian:
-        jacobian, missing = _completed(jacobian, some, w)
-        further = further + missing
+        if jacobian is None or some.is_sampled:
+            jacobian, missing = _completed(jacobian, some, w)
+            further = further + missing
         jacobian, floored = adjoint.steadied(some, jacobian)
     report = BackwardReport(len(w), fixed_point_map.cost, on_failure=on_failure) if adjoint.solves else None
     if report is not None and rows is not None:
