@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, final
+from typing import Any, final
 
 import numpy as np
 import torch
-from pydantic import PrivateAttr
-from torch import nn
 
 from qdeq_qiskit.backends.compiled import CompiledCircuit
-from qdeq_qiskit.backends.kinds import Backend
-from qdeq_qiskit.backends.noisy import NoisyCircuit, NoisyLayer
-from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Newton, Solver
+from qdeq_qiskit.backends.in_memory import NoisyCircuitBackend
+from qdeq_qiskit.backends.noisy import NoisyCircuit
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise import CircuitNoise
 from qdeq_qiskit.training.displacement import Displacement, Followed, displacement
@@ -106,7 +102,7 @@ def expected_offset(
     """
     qnn = classifier.options.circuit(classifier.circuit)
     ideal, noisy = (
-        classifier.on_backend(_CalibrationBackend.of(NoisyCircuit(qnn, compiled, noise, encoder_noise=encoder_noise)))
+        classifier.on_backend(NoisyCircuitBackend.of(NoisyCircuit(qnn, compiled, noise, encoder_noise=encoder_noise)))
         for encoder_noise in (False, True)
     )
     first, other = evaluate(ideal, images), evaluate(noisy, images)
@@ -189,35 +185,3 @@ def _in_words(offset: Offset) -> str:
     changes = offset.displacement.branch_changes
     branches = "" if changes is None else f"; {changes} equilibria are on another branch"
     return f"{distance}{branches}; {offset.same_predictions} of {offset.samples} predictions are the same."
-
-
-@final
-class _CalibrationBackend(Backend):
-    """Exact values of a compiled circuit with its noise; no recipe names it."""
-
-    kind: Literal["calibration"] = "calibration"
-    _circuit: NoisyCircuit = PrivateAttr()
-
-    @classmethod
-    def of(cls, circuit: NoisyCircuit) -> Self:
-        backend = cls()
-        backend._circuit = circuit
-        return backend
-
-    @property
-    def exact(self) -> bool:
-        return True
-
-    @property
-    def noisy(self) -> bool:
-        return True
-
-    def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> NoisyLayer:
-        # A classifier builds its circuit anew, with parameters of the same names; compiled was the first one.
-        return NoisyLayer(self._circuit, precision="double", weight=weight)
-
-    def default_solver(self) -> Solver:
-        return Newton()
-
-    def describe(self) -> str:
-        return "the calibration's noise" + ("" if self._circuit.encoder_noise else ", encoder without noise")
