@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from .._map import MapCost
 from .._options import check_count, check_name, check_number
 from ._solver import Evaluation, Solver, State
 
@@ -92,6 +93,22 @@ class SampledSolver(Solver):
     @property
     def goal(self) -> str:
         return "a residual within its noise" + (f" and to ±{self.precision:g}" if self.precision is not None else "")
+
+    def check_price(self, cost: MapCost) -> None:
+        """Refuses a price of one sample's evaluation that `max_shots` cannot pay.
+
+        Raises:
+            ValueError: the shots of a sample are fewer than the least search and estimate take.
+        """
+        jacobian = cost.circuits_per_jacobian if self.jacobian == "measured" else 0
+        shots = cost.shots_per_circuit
+        least = 2 * cost.circuits_per_value * shots + jacobian * (self.jacobian_shots or shots)
+        if self.max_shots is not None and self.max_shots < least:
+            raise ValueError(
+                f"max_shots={self.max_shots} is less than the {least} shots that one evaluation"
+                f"{', one Jacobian' if jacobian else ''} and one estimate take: raise it, or lower the backend's shots"
+                f"{' or jacobian_shots' if jacobian else ''}."
+            )
 
     def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
         """The damped step of the search; what comes after it is the statistical driver's."""
