@@ -147,7 +147,8 @@ def predict_probes(plan: ProbePlan, backend: IBMBackend) -> Prediction:
 
 def _rehearsed(work: Callable[[Backend], None], backend: IBMBackend) -> tuple[list[JobCost], QPUTime]:
     connection = _connection(backend)
-    copy = LocalProcessor(connection.snapshot, rep_delay=connection.processor.rep_delay)
+    processor = connection.processor
+    copy = LocalProcessor(connection.snapshot, rep_delay=processor.rep_delay, measured_qubits=processor.measured_qubits)
     counting = _Counting(copy)
     # A copy that runs the work itself, too, must not be predicted by the very shots that it will draw.
     other = backend.model_copy(update={"seed": (backend.seed or 0) + _FURTHER_SEED})

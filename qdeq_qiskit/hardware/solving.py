@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -9,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from qdeq_qiskit.backends.kinds.ibm import IBMBackend
 from qdeq_qiskit.backends.runtime.connection import Connection
-from qdeq_qiskit.backends.runtime.errors import HardwareError
+from qdeq_qiskit.backends.runtime.errors import AccountError, HardwareError, LedgerError
 from qdeq_qiskit.backends.runtime.ledger import Ledger
 from qdeq_qiskit.backends.runtime.qpu_time import Budget
 from qdeq_qiskit.backends.runtime.solve import JobRow, Solve
@@ -25,6 +28,8 @@ from qdeq_qiskit.hardware.submission import Plan
 from qdeq_qiskit.hardware.work import Work
 
 Progress = Callable[[JobRow], None]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,13 @@ def submit(plan: Plan, *, wait: bool = True, progress: Progress | None = None) -
             opened = _opened(solve, work.settings, work.subject.qnn.num_qubits, begins=True)
             work = work.bound_to(opened)
         with closing(work.connection.processor):
-            return _run(solve, work, wait, progress)
+            try:
+                return _run(solve, work, wait, progress)
+            except AccountError:
+                # What is refused from the first job on, such as a session, leaves nothing that `resume` might revive.
+                if not any(row.job_id or row.is_pending for row in solve.jobs()):
+                    solve.close()
+                raise
 
 
 def resume(
@@ -112,9 +123,13 @@ def cancel(run: Path) -> dict[int, list[str]]:
         The ids of the cancelled jobs, by solve.
     """
     _check_ledger(run)
-    cancelled = {}
+    cancelled: dict[int, list[str]] = {}
     with Ledger.open(run / LEDGER) as ledger:
         for solve in unfinished(ledger):
+            if not solve.has_pending_jobs:  # nobody has to be asked, as where the account or the processor is gone
+                solve.close()
+                cancelled[solve.id] = []
+                continue
             with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
                 cancelled[solve.id] = solve.cancel(processor)
     return cancelled
@@ -127,7 +142,14 @@ def unfinished(ledger: Ledger) -> list[Solve]:
 
 def settings_of(solve: Solve) -> SolveSettings:
     """What a solve depends on, as it was pinned."""
-    return SolveSettings.model_validate(solve.settings)
+    try:
+        return SolveSettings.model_validate(solve.settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise LedgerError(
+            f"{solve.where}: its settings cannot be used ({'.'.join(map(str, first['loc']))}: {first['msg']}); use the "
+            "version of qdeq that began it, or put back a copy of the ledger"
+        ) from None
 
 
 def _check_ledger(run: Path) -> None:
@@ -136,13 +158,20 @@ def _check_ledger(run: Path) -> None:
 
 
 def _complete_usage(run: Path, ledger: Ledger) -> None:
-    """Ask what finished solves were charged where that was not known when they ended."""
+    """Ask what finished solves were charged where that was not known when they ended.
+
+    It is no reason to call anything a failure: what cannot be had now is asked for next time.
+    """
     for solve in ledger.solves():
         result = solve.result
-        if result is None or all(row.qpu_seconds is not None for row in solve.jobs()):
+        if result is None or not solve.lacks_usage:
             continue
-        with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
-            solve.refresh_usage(processor)
+        try:
+            with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
+                solve.refresh_usage(processor)
+        except HardwareError as error:
+            _log.warning("what solve %d was charged is not known in full (%s)", solve.id, error)
+            return
         result["used"] = used(solve)
         solve.finish(result)
         SolveFolder.of(run, solve.id).write_result(result)

@@ -17,7 +17,7 @@ from qdeq_qiskit.backends.runtime.estimation import run_estimator
 from qdeq_qiskit.backends.runtime.ibm_job import IBMJob
 from qdeq_qiskit.backends.runtime.job import Job, JobRequest, Processor
 from qdeq_qiskit.backends.runtime.qpu_time import REP_DELAY
-from qdeq_qiskit.backends.runtime.retries import TransientFault, patiently
+from qdeq_qiskit.backends.runtime.retries import OPENING_TRIES, TransientFault, patiently
 from qdeq_qiskit.recipes import nearest
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def open_processor(
         processor.belong_to(session_id, on_session=on_session, max_seconds=max_session_seconds)
         return processor
 
-    return patiently(opened, sleep=sleep, doing=f"opening {name}")
+    return patiently(opened, sleep=sleep, doing=f"opening {name}", tries=OPENING_TRIES)
 
 
 def _found(
@@ -105,6 +105,8 @@ def _found(
                 raise ProcessorError(
                     f"least_busy: no processor with at least {num_qubits} qubits is online ({there})"
                 ) from None
+            if name in known:
+                raise TransientFault(f"asking for {name}: the service does not describe it") from None
             close = nearest(name, known)
             guess = f"did you mean {close!r}? " if close else ""
             raise ProcessorError(f"there is no processor {name!r} in this instance; {guess}({there})") from None
@@ -151,6 +153,8 @@ class IBMProcessor(Processor):
         hide: Callable[[str], str],
     ) -> None:
         self.name, self.target = str(backend.name), backend.target
+        # The estimator puts a measurement of every qubit at the end of the circuits that it gets.
+        self.measured_qubits = int(backend.num_qubits)
         default = getattr(backend.configuration(), "default_rep_delay", None)
         self.rep_delay = default or REP_DELAY
         self.session_id: str | None = None

@@ -114,12 +114,14 @@ class Processor(ABC):
         target: its gates, coupling, durations and errors.
         is_local: whether jobs run in this process, so that they end with it.
         rep_delay: seconds between two executions.
+        measured_qubits: read out at each shot, used or not; None where only the wires in use are.
     """
 
     name: str
     target: Target
     is_local: bool
     rep_delay: float
+    measured_qubits: int | None = None
 
     @abstractmethod
     def submit(self, request: JobRequest, tags: list[str]) -> Job:

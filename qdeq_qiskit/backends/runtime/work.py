@@ -11,6 +11,7 @@ from qdeq_qiskit.backends.runtime.job import Job, JobOutcome, JobRequest, JobSta
 from qdeq_qiskit.backends.runtime.job_row import ENDED, UNREADABLE, JobRow
 from qdeq_qiskit.backends.runtime.retries import JOB_TRIES, TransientFault, is_transient_failure, waits
 from qdeq_qiskit.backends.runtime.surroundings import LISTINGS, Surroundings, listed
+from qdeq_qiskit.backends.runtime.usage import seconds_charged
 
 _FETCHES = 5  # of a result that is missing or malformed
 _LAG = 300.0  # seconds after which a listing shows all jobs that were taken
@@ -235,7 +236,7 @@ class Work:
         """
         assert self._job is not None
         reason = self._around.ask(self._job.reason, f"asking why job {self._job.id} ended")
-        self._note(state=state.value, reason=reason)
+        self._note(state=state.value, reason=reason, qpu_seconds=seconds_charged(self._job, sleep=self._around.sleep))
         self._tries += 1
         if state is JobState.FAILED and is_transient_failure(reason) and self._tries < JOB_TRIES:
             self._around.sleep(_fetch_wait(self._tries))

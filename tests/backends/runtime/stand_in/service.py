@@ -326,7 +326,10 @@ class Handler(BaseHTTPRequestHandler):
             return service.records()
         if path == "/identity/token":
             return self.token(content)
-        service.calls[f"{verb} {parts[0]}{'/' + parts[2] if len(parts) > 2 else ''}"] += 1
+        call = f"{verb} {parts[0]}{'/' + parts[2] if len(parts) > 2 else ''}"
+        service.calls[call] += 1
+        if service.happens(f"nonsense {call}"):
+            return service.settings["nonsense"]
         if service.happens("401"):
             raise Refusal(401, "not authorized " + service.settings.get("echo", ""), 1201)
         match verb, *parts:
