@@ -75,7 +75,6 @@ class Work:
         snapshot = read_calibration(calibration, source="the solve's calibration")
         snapshot.target.description = snapshot.name
         connection = replace(opened, snapshot=snapshot)
-        assert isinstance(settings.backend, IBMBackend)
         backend = settings.backend.on(connection)
         with setting_up():
             compiled = backend.compile(subject.qnn)
@@ -84,7 +83,6 @@ class Work:
     def bound_to(self, connection: Connection) -> Work:
         """The same, by way of another dispatcher."""
         connection = replace(connection, snapshot=self.connection.snapshot)
-        assert isinstance(self.settings.backend, IBMBackend)
         return replace(self, connection=connection, backend=self.settings.backend.on(connection))
 
     def classifier(self) -> QDEQClassifier:

@@ -13,8 +13,7 @@ from trained_recipe import TRAINING
 
 from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.backends.surrogate import MeasuredOperators
-from qdeq_qiskit.hardware.solving import Solved, resume, submit
-from qdeq_qiskit.hardware.submission import Order, make_plan
+from qdeq_qiskit.hardware import Order, Solved, make_plan, resume, submit
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.errors import SetupError
