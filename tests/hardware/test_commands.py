@@ -92,6 +92,16 @@ def test_a_model_is_tuned(run: Path, manila: str) -> None:
     assert (run / "hardware" / "1" / "model" / "model.safetensors").is_file()
 
 
+def test_the_report_of_a_run_says_where_those_of_its_solves_are(run: Path) -> None:
+    for solve in (10, 2, 3):
+        (run / "hardware" / str(solve)).mkdir(parents=True)
+    for solve in (10, 2):
+        (run / "hardware" / str(solve) / "report.html").touch()
+    lines = qdeq("report", run).stdout.splitlines()
+    assert lines[0] == f"report: {run / 'report.html'}"
+    assert lines[1:] == [f"solve {solve}: {run / 'hardware' / str(solve) / 'report.html'}" for solve in (2, 10)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -103,6 +113,7 @@ def test_a_model_is_tuned(run: Path, manila: str) -> None:
         (("submit", "RUN", "--backend", "MANILA", "--max-qpu-seconds", 0), ["max_qpu_seconds", "0"]),
         (("submit", "RUN", "--backend", "MANILA", "--set", "token=abc"), ["credentials"]),
         (("cost", "RUN", "--backend", "MANILA", "--design", "clifford"), ["--design", "surrogate"]),
+        (("tune", "RUN", "--backend", "MANILA", "--learning-rate", -1), ["tune: learning_rate: -1", "greater than 0"]),
         (("submit", "nowhere", "--backend", "MANILA"), ["nowhere", "no such run folder"]),
         (("jobs", "RUN"), ["there is no ledger", "nothing was submitted"]),
         (("resume", "RUN"), ["there is no ledger"]),
