@@ -6,15 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from qdeq_qiskit.backends.kinds.ibm import IBMBackend
 from qdeq_qiskit.backends.runtime.connection import Connection
 from qdeq_qiskit.backends.runtime.errors import AccountError, HardwareError, LedgerError
+from qdeq_qiskit.backends.runtime.job import Processor
 from qdeq_qiskit.backends.runtime.ledger import Ledger
 from qdeq_qiskit.backends.runtime.qpu_time import Budget
 from qdeq_qiskit.backends.runtime.solve import JobRow, Solve
@@ -70,13 +70,13 @@ def submit(plan: Plan, *, wait: bool = True, progress: Progress | None = None) -
             processor=work.connection.processor.name,
             predicted=plan.prediction.figures(),
         )
-        if not work.connection.processor.is_local:
+        processor = work.connection.processor
+        if not processor.is_local:
             # Once more, so that the ledger learns of the session that the first job opens.
-            opened = _opened(solve, work.settings, work.subject.qnn.num_qubits, begins=True)
-            work = work.bound_to(opened)
-        with closing(work.connection.processor):
+            processor = _opened(solve, work.settings, work.subject.qnn.num_qubits, begins=True).processor
+        with closing(processor):
             try:
-                return _run(solve, work, wait, progress)
+                return _run(solve, work, processor, wait, progress)
             except AccountError:
                 # What is refused from the first job on, such as a session, leaves nothing that `resume` might revive.
                 if not any(row.job_id or row.is_pending for row in solve.jobs()):
@@ -105,11 +105,11 @@ def resume(
     subject = Subject.open(run, data_dir=data_dir)
     ended: list[Solved | HardwareError] = []
     with Ledger.open(run / LEDGER) as ledger:
-        for solve in unfinished(ledger):
+        for solve in _unfinished(ledger):
             try:
                 work = _reopened(solve, subject)
-                with closing(work.connection.processor):
-                    ended.append(_run(solve, work, wait, progress))
+                with closing(work.connection.processor) as processor:
+                    ended.append(_run(solve, work, processor, wait, progress))
             except HardwareError as error:
                 ended.append(error)
         _complete_usage(run, ledger)
@@ -125,22 +125,22 @@ def cancel(run: Path) -> dict[int, list[str]]:
     _check_ledger(run)
     cancelled: dict[int, list[str]] = {}
     with Ledger.open(run / LEDGER) as ledger:
-        for solve in unfinished(ledger):
+        for solve in _unfinished(ledger):
             if not solve.has_pending_jobs:  # nobody has to be asked, as where the account or the processor is gone
                 solve.close()
                 cancelled[solve.id] = []
                 continue
-            with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
+            with closing(_opened(solve, _settings_of(solve), num_qubits=1).processor) as processor:
                 cancelled[solve.id] = solve.cancel(processor)
     return cancelled
 
 
-def unfinished(ledger: Ledger) -> list[Solve]:
+def _unfinished(ledger: Ledger) -> list[Solve]:
     """The solves that can be gone on with."""
     return [solve for solve in ledger.solves() if solve.state == "open"]
 
 
-def settings_of(solve: Solve) -> SolveSettings:
+def _settings_of(solve: Solve) -> SolveSettings:
     """What a solve depends on, as it was pinned."""
     try:
         return SolveSettings.model_validate(solve.settings)
@@ -167,7 +167,7 @@ def _complete_usage(run: Path, ledger: Ledger) -> None:
         if result is None or not solve.lacks_usage:
             continue
         try:
-            with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
+            with closing(_opened(solve, _settings_of(solve), num_qubits=1).processor) as processor:
                 solve.refresh_usage(processor)
         except HardwareError as error:
             _log.warning("what solve %d was charged is not known in full (%s)", solve.id, error)
@@ -178,23 +178,20 @@ def _complete_usage(run: Path, ledger: Ledger) -> None:
 
 
 def _reopened(solve: Solve, subject: Subject) -> Work:
-    settings = settings_of(solve)
+    settings = _settings_of(solve)
     opened = _opened(solve, settings, subject.qnn.num_qubits)
     return Work.resume(subject, settings, solve.calibration, opened)
 
 
 def _opened(solve: Solve, settings: SolveSettings, num_qubits: int, *, begins: bool = False) -> Connection:
     """The processor of a solve; one that is paused refuses only what begins."""
-    assert isinstance(settings.backend, IBMBackend)
     return settings.backend.open(num_qubits, session_id=solve.session_id, on_session=solve.keep_session, begins=begins)
 
 
-def _run(solve: Solve, work: Work, wait: bool, progress: Progress | None) -> Solved:
+def _run(solve: Solve, work: Work, processor: Processor, wait: bool, progress: Progress | None) -> Solved:
     settings, path = work.settings, work.subject.directory.path
     budget = None if settings.max_qpu_seconds is None else Budget(settings.max_qpu_seconds)
-    processor = work.connection.processor
-    dispatcher = solve.dispatcher(processor, budget=budget, wait=wait, progress=progress)
-    bound = work.bound_to(replace(work.connection, dispatcher=dispatcher))
+    bound = work.bound_to(processor, solve.dispatcher(processor, budget=budget, wait=wait, progress=progress))
     folder = SolveFolder.of(path, solve.id)
     folder.make()
     started = time.time()
