@@ -37,14 +37,12 @@ class DualFrame:
 
     Attributes:
         matrices: G, (P, d, d), symmetric.
-        functionals: c as a function of the coordinates of ρ_v, (P, 4ᵐ).
         states: Φ, that of the states that the frame takes the processor to prepare, (P, 4ᵐ).
         isometry: V, (2ᵐ, d).
         covers_everything: whether ρ_p span all operators, so that nothing is left uncorrected; or the real ones only.
     """
 
     matrices: Tensor
-    functionals: Matrix = field(repr=False)
     states: Matrix = field(repr=False)
     isometry: NDArray[np.complex128] = field(repr=False)
     covers_everything: bool
@@ -63,7 +61,7 @@ class DualFrame:
         factors = _factors(states)
         if factors is not None:
             functionals = _joined([np.asarray(np.linalg.inv(factor).T, dtype=np.float64) for factor in factors])
-            return cls(_on_features(functionals, isometry), functionals, states, isometry, True)
+            return cls(_on_features(functionals, isometry), states, isometry, True)
         everything = len(states) >= states.shape[1] and np.linalg.cond(states) < 1 / _SINGULAR
         # A real ρ_v has no string with an odd number of Y.
         seen = np.ones(states.shape[1], dtype=bool) if everything else _even_strings(states.shape[1])
@@ -79,7 +77,7 @@ class DualFrame:
             )
         functionals = np.zeros_like(states)
         functionals[:, seen] = np.linalg.pinv(states[:, seen]).T
-        return cls(_on_features(functionals, isometry), functionals, states, isometry, bool(everything))
+        return cls(_on_features(functionals, isometry), states, isometry, bool(everything))
 
     def coefficients(self, v: Tensor) -> Tensor:
         """c(v), (B, P), for features (B, d)."""
