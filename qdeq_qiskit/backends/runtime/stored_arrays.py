@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 import zlib
 
@@ -12,7 +13,7 @@ from qdeq_qiskit.backends.runtime.errors import LedgerError
 
 _DAMAGE = (
     *(ValueError, OSError, EOFError, TypeError, KeyError, MemoryError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 
 
