@@ -109,8 +109,7 @@ def expected_offset(
     lift = ideal.equilibrium.lift
     matrix = None if lift is None else lift.numpy()
     if classifier.options.mode != "implicit":
-        nothing = np.zeros((0, first.state.shape[1]))
-        return _offset(first, other, displacement(first, other, tolerance=None, lift=matrix), nothing)
+        return _offset(first, other, displacement(first, other, tolerance=None, lift=matrix), _no_values(first))
     tolerance = float(getattr(noisy.equilibrium.solver, "tolerance", _TOLERANCE))
     followed = Followed(*follow(noisy, images, first.state))
     moved = displacement(first, other, tolerance=tolerance, followed=followed, lift=matrix)
@@ -118,37 +117,35 @@ def expected_offset(
 
 
 def offset_report(
+    classifier: QDEQClassifier,
+    images: Images,
     surrogate: Evaluation,
     circuits: Evaluation | None,
     *,
     expected: Offset,
-    tolerance: float | None,
-    lift: np.ndarray | None = None,
-    classifier: QDEQClassifier | None = None,
-    images: Images | None = None,
 ) -> OffsetReport:
     """What is expected, beside what was found where both methods were run.
 
     Args:
-        surrogate: of the measured operators; with half-widths from a bootstrap, so that roots can be told apart.
+        classifier: the one on the measured operators.
+        images: the samples.
+        surrogate: the classifier's outcomes; with half-widths from a bootstrap, so that roots can be told apart.
         circuits: of direct execution on the same samples; None if there was none.
         expected: what `expected_offset` gave for these samples.
-        tolerance: relative residual that both sought; None where no equilibrium was sought.
-        lift: R, (d, n), of z = R w; None for z = w.
-        classifier: the one on the measured operators; with `images`, outputs are compared too.
-        images: the samples.
     """
     if circuits is None:
         return OffsetReport(expected, None)
+    equilibrium = classifier.equilibrium
+    lift = None if equilibrium.lift is None else equilibrium.lift.cpu().numpy()
+    other = _with_both_widths(surrogate, circuits)
+    if equilibrium.mode != "implicit":
+        found = displacement(surrogate, other, tolerance=None, lift=lift)
+        return OffsetReport(expected, _offset(surrogate, circuits, found, _no_values(surrogate)))
     # A root that moved by what the encoder's noise moves it has not changed its branch.
     moved = np.where(np.isfinite(expected.moved), expected.moved, 0.0)
-    followed = Followed(surrogate.state + moved, surrogate.converged) if tolerance is not None else None
-    found = displacement(
-        surrogate, _with_both_widths(surrogate, circuits), tolerance=tolerance, followed=followed, lift=lift
-    )
-    values = np.zeros((0, surrogate.state.shape[1]))
-    if classifier is not None and images is not None and tolerance is not None:
-        values = _value_offsets(classifier, images, circuits)
+    followed = Followed(surrogate.state + moved, surrogate.converged)
+    found = displacement(surrogate, other, tolerance=equilibrium.solver.tolerance, followed=followed, lift=lift)
+    values = _value_offsets(classifier, images, circuits)
     return OffsetReport(expected, _offset(surrogate, circuits, found, values))
 
 
@@ -167,6 +164,11 @@ def _value_offsets(ideal: QDEQClassifier, images: Images, other: Evaluation) -> 
         there = torch.as_tensor(other.state).to(features)
         found: np.ndarray = (there - ideal.equilibrium.map(features).value(there)).numpy()
     return found[other.converged]
+
+
+def _no_values(evaluation: Evaluation) -> np.ndarray:
+    """Offsets of outputs where no equilibrium is sought, (0, n)."""
+    return np.zeros((0, evaluation.state.shape[1]))
 
 
 def _with_both_widths(first: Evaluation, other: Evaluation) -> Evaluation:

@@ -61,16 +61,8 @@ class Surrogate(Method):
 def _offset(work: Work, surrogate: QDEQClassifier, test: Evaluation) -> OffsetReport:
     """From the surrogate to circuits: what the calibration expects, and what was found if circuits were run."""
     noise = work.connection.snapshot.noise(work.compiled)
-    equilibrium = surrogate.equilibrium
-    return offset_report(
-        test,
-        _direct(work),
-        expected=expected_offset(work.subject.classifier, work.images, work.compiled, noise),
-        tolerance=equilibrium.solver.tolerance if equilibrium.mode == "implicit" else None,
-        lift=None if equilibrium.lift is None else equilibrium.lift.cpu().numpy(),
-        classifier=surrogate,
-        images=work.images,
-    )
+    expected = expected_offset(work.subject.classifier, work.images, work.compiled, noise)
+    return offset_report(surrogate, work.images, test, _direct(work), expected=expected)
 
 
 def _plan(work: Work) -> ProbePlan:
