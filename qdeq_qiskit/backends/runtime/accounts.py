@@ -26,6 +26,7 @@ HOW_TO_SAVE = (
     "save one once, in Python, by `QiskitRuntimeService.save_account(token=..., instance=...)` of qiskit_ibm_runtime, "
     "or set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE in the environment"
 )
+_UNREADABLE = f"the saved accounts cannot be read ({{}}); {HOW_TO_SAVE}"
 _CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 _LOGGERS = ("qiskit_ibm_runtime", "ibm_cloud_sdk_core", "ibm-cloud-sdk-core", "urllib3", "requests")
 _HEADER = re.compile(r"(?i)\b(bearer|apikey)\s+[\w.~+/=-]{8,}")
@@ -49,6 +50,7 @@ def open_service(
     from qiskit_ibm_runtime import QiskitRuntimeService
     from qiskit_ibm_runtime.accounts import AccountNotFoundError, InvalidAccountError
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
+    from requests import RequestException
 
     if channel is not None and channel not in _CHANNELS:
         raise AccountError(f"channel must be one of {', '.join(_CHANNELS)}, not {channel!r}")
@@ -65,8 +67,14 @@ def open_service(
                 if went_unanswered(error):
                     raise TransientFault("opening the account: IBM Cloud does not answer") from None
                 raise AccountError(hide(f"the account cannot be used: {_line(error)}; {HOW_TO_SAVE}")) from None
-    except (KeyError, ValueError) as error:  # a file of accounts that is none
-        raise AccountError(f"the saved accounts cannot be read ({type(error).__name__}); {HOW_TO_SAVE}") from None
+            except ValueError as error:
+                if isinstance(error, RequestException):
+                    raise
+                raise AccountError(
+                    _UNREADABLE.format(type(error).__name__)
+                ) from None  # a file of accounts that is none
+    except KeyError as error:  # the same
+        raise AccountError(_UNREADABLE.format(type(error).__name__)) from None
     # Loggers are made when modules are read, and each has to have the filter.
     import qiskit_ibm_runtime.executor_estimator
     import qiskit_ibm_runtime.results  # noqa: F401

@@ -366,6 +366,8 @@ class Handler(BaseHTTPRequestHandler):
     def token(self, content):
         if self.service.happens("iam_down"):
             raise Refusal(503, "try later")
+        if self.service.happens("iam_unknown"):
+            raise Refusal(400, "Provided API key could not be found.")
         now = int(time.time())
         token = jwt.encode({"iat": now, "exp": now + 3600}, "a key of sufficient length for the algorithm", "HS256")
         return {"access_token": token, "token_type": "Bearer", "expires_in": 3600, "expiration": now + 3600}
