@@ -11,27 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import error_line, qdeq
 from trained_recipe import TRAINING
-from typer.testing import CliRunner, Result
 
-from qdeq_qiskit.cli import app
 from qdeq_qiskit.training.fit import fit
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 pytestmark = pytest.mark.usefixtures("without_report")
-
-
-def qdeq(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def error_line(result: Result) -> str:
-    """The only line on standard error, of a command that ended with a user's error."""
-    assert result.exit_code == 2, (result.output, result.exception)
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert "Traceback" not in result.output
-    return lines[0]
 
 
 def value(output: str, title: str) -> str:
@@ -148,7 +134,10 @@ def test_ctrl_c_says_how_to_go_on_and_then_it_does(run: Path, manila: str) -> No
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    try:
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     last = errors.strip().splitlines()[-1]
     assert last.startswith(f"qdeq: interrupted; `qdeq resume {run}` goes on")

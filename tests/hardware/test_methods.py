@@ -86,11 +86,11 @@ def test_an_interrupted_tuning_ends_in_the_same_weights(
 
 
 def test_a_tuning_that_its_budget_stops_keeps_the_steps_that_it_took(run: Path, manila: str) -> None:
-    free = submit(make_plan(tuning(run, manila, steps=6))).result
+    free = submit(make_plan(tuning(run, manila, steps=4))).result
     seconds = 0.6 * free["used"]["formula_seconds"]
-    result = submit(make_plan(tuning(run, manila, steps=6, max_qpu_seconds=seconds))).result
+    result = submit(make_plan(tuning(run, manila, steps=4, max_qpu_seconds=seconds))).result
     assert result["tuning"]["stopped_by_budget"]
-    assert 0 < result["tuning"]["steps"] < 6
+    assert 0 < result["tuning"]["steps"] < 4
     assert result["used"]["formula_seconds"] <= seconds
     assert "the budget stopped it" in " ".join(result["sentences"])
     assert result["tuning"]["loss"] == free["tuning"]["loss"][: result["tuning"]["steps"]]
