@@ -1,4 +1,4 @@
-"""The noiseless circuit, brought into line with what is measured, as a stand-in where circuits on a machine would be too dear."""
+"""The noiseless circuit, brought into line with what is measured: a stand-in where circuits would be too dear."""
 
 from __future__ import annotations
 
