@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -206,6 +207,20 @@ def test_circuits_are_compiled_for_the_pinned_calibration():
     pinned = Snapshot("fake_manila", Snapshot.fake("fake_nairobi").target)
     bound = backend.on(Connection(opened.processor, pinned, opened.dispatcher))
     assert bound.compile(model()).target.description == pinned.target.description
+
+
+def test_circuits_that_are_handed_in_one_by_one_draw_shots_of_their_own():
+    backend = IBMBackend(name="fake_manila", shots=64, seed=4)
+    bound = backend.on(backend.open(3))
+    first, second = bound.compile(model()), bound.compile(model(2))
+    seeds = [
+        machine.requests(np.zeros((2, machine.circuit.num_parameters)), machine.cost)[0].seed
+        for machine in map(bound.machine_of, (first, second, first))
+    ]
+    assert seeds[0] != seeds[1]
+    assert seeds[0] == seeds[2]  # as when the work is done once more
+    other = backend.model_copy(update={"seed": 5}).on(backend.open(3)).machine_of(first)
+    assert other.requests(np.zeros((2, other.circuit.num_parameters)), other.cost)[0].seed != seeds[0]
 
 
 def test_the_budget_of_the_recipe_is_that_of_the_connection():

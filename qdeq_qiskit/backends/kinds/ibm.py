@@ -15,6 +15,7 @@ from qdeq_qiskit.backends.kinds.snapshot import SnapshotBackend
 from qdeq_qiskit.backends.mitigated import check_mitigation
 from qdeq_qiskit.backends.runtime.connection import Connection
 from qdeq_qiskit.backends.runtime.errors import ProcessorError
+from qdeq_qiskit.backends.runtime.fingerprint import stream_of
 from qdeq_qiskit.backends.runtime.isa import check_gates
 from qdeq_qiskit.backends.runtime.job import Processor
 from qdeq_qiskit.backends.runtime.local import LocalProcessor
@@ -118,17 +119,18 @@ class IBMBackend(IBMOptions):
             ProcessorError: its gates or the mitigation cannot be had there.
         """
         connection = self._connected(qnn.num_qubits)
-        return self._machine(self.compile(qnn, connection.snapshot), connection)
+        return self._machine(self.compile(qnn, connection.snapshot), connection, self.seed)
 
     def machine_of(self, compiled: CompiledCircuit) -> RuntimeMachine:
-        """What runs a circuit that is compiled already, for this processor.
+        """What runs a circuit that is compiled already, for this processor; other circuits draw other shots.
 
         Raises:
             ValueError: as `layer`.
         """
-        return self._machine(compiled, self._connected(compiled.num_qubits))
+        seed = None if self.seed is None else stream_of(compiled.circuit, self.seed)
+        return self._machine(compiled, self._connected(compiled.num_qubits), seed)
 
-    def _machine(self, compiled: CompiledCircuit, connection: Connection) -> RuntimeMachine:
+    def _machine(self, compiled: CompiledCircuit, connection: Connection, seed: int | None) -> RuntimeMachine:
         processor, recipe = connection.processor, self.mitigation or MitigationRecipe()
         check_gates(compiled.circuit, compiled.physical, processor.target, processor.name)
         # What a processor's calibration says of its noise matters only to what is done against it.
@@ -146,7 +148,7 @@ class IBMBackend(IBMOptions):
             noise=noise,
             recipe=recipe,
             shots=self.num_shots,
-            seed=self.seed,
+            seed=seed,
             execution=Execution(self.init_qubits, self.rep_delay, self.max_execution_time),
             time=QPUTime(processor.rep_delay),
             measured_qubits=processor.measured_qubits,
