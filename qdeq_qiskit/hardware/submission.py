@@ -94,7 +94,9 @@ def make_plan(order: Order) -> Plan:
     subject = Subject.open(order.run, data_dir=order.data_dir)
     backend = _backend_of(order)
     opened = backend.open(subject.qnn.num_qubits)
-    named = backend.model_copy(update={"name": opened.processor.name})
+    # Another instance would not know the jobs, so a solve goes on where it began, whatever the account's own is then.
+    processor = opened.processor
+    named = backend.model_copy(update={"name": processor.name, "instance": processor.instance or backend.instance})
     settings = SolveSettings(
         method=order.method,
         backend=named,

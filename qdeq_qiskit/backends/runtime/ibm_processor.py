@@ -159,7 +159,7 @@ class IBMProcessor(Processor):
         self.rep_delay = default or REP_DELAY
         self.session_id: str | None = None
         self._service, self._backend, self._mode, self._hide = service, backend, mode, hide
-        self._instance, self._fractional_gates = service.active_instance(), fractional_gates
+        self.instance, self._fractional_gates = service.active_instance(), fractional_gates
         self._session: Session | Batch | None = None
         self._on_session: Callable[[str], None] | None = None
         self._max_session_seconds: int | None = None
@@ -178,7 +178,7 @@ class IBMProcessor(Processor):
 
     def find(self, tag: str) -> list[Job]:
         with told(f"{self.name}: listing jobs", self._hide):
-            jobs = self._service.jobs(job_tags=[tag], limit=20, descending=False, instance=self._instance)
+            jobs = self._service.jobs(job_tags=[tag], limit=20, descending=False, instance=self.instance)
         return [IBMJob(job, self._service, self._hide) for job in jobs]
 
     def job(self, job_id: str) -> Job | None:

@@ -155,8 +155,9 @@ class Solve:
         recorded, rows = row[0], read_npy(row[1], self._where(number))
         same = recorded == fingerprint(request)
         if not same or rows.shape != request.rows.shape or not np.allclose(rows, request.rows, rtol=0, atol=_ANGLES):
+            difference = "the angles" if same else "circuit, observables, shots, options or seed"
             raise LedgerError(
-                f"{self._where(number)}: what is asked for now is not what was recorded ({_difference(same)} differ), "
+                f"{self._where(number)}: what is asked for now is not what was recorded ({difference} differ), "
                 "so the recorded outcomes cannot be used; put model, data and package back as they were, or begin a "
                 "new solve with `qdeq submit`"
             )
@@ -247,7 +248,3 @@ class Solve:
 
     def _where(self, number: int) -> str:
         return f"{self.where}, request {number}"
-
-
-def _difference(same_circuit: bool) -> str:
-    return "the angles" if same_circuit else "circuit, observables, shots, options or seed"

@@ -345,3 +345,16 @@ def test_a_transient_fault_is_never_told_as_it_is():
     with pytest.raises(ProcessorError) as told:
         world.run()
     assert not isinstance(told.value, TransientFault)
+
+
+def test_a_job_that_the_service_does_not_know_is_told_before_another_one_is_paid():
+    world = World(states=[[JobState.QUEUED] * 99] * 3)
+    with pytest.raises(StillRunning):
+        world.run(REQUESTS[:1], wait=False)
+    elsewhere = ScriptedService()
+    processor = ScriptedProcessor(elsewhere)
+    with pytest.raises(JobError, match=r"job job-0: ibm_scripted does not know it any more.*another account or inst"):
+        world.solve.dispatcher(processor, sleep=world.slept.append).run(REQUESTS[:1])
+    assert elsewhere.jobs == []
+    world.solve.dispatcher(processor, sleep=world.slept.append).run(REQUESTS[:1])
+    assert [row.attempt for row in world.solve.jobs()] == [0, 1]

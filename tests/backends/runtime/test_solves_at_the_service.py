@@ -79,3 +79,24 @@ def test_a_budget_that_pays_no_job_spends_nothing(service, run):
         submit(run, max_qpu_seconds=1.0)
     assert service.records()["jobs"] == []
     assert not (run / "ledger.sqlite").exists()
+
+
+def test_a_solve_goes_on_in_the_instance_where_it_began(service, run, monkeypatch):
+    from qdeq_qiskit.backends.runtime import ibm_processor
+    from qdeq_qiskit.hardware.solving import resume
+
+    began = service.environment["QISKIT_IBM_INSTANCE"]
+    service.set(submit_400=1)
+    with pytest.raises(Exception, match="refused with 400"):
+        submit(run)
+    monkeypatch.setenv("QISKIT_IBM_INSTANCE", began.replace("planted", "another"))
+    asked, opens = [], ibm_processor.open_service
+
+    def recorded(**options):
+        asked.append(options["instance"])
+        return opens(**options)
+
+    monkeypatch.setattr(ibm_processor, "open_service", recorded)
+    (solved,) = resume(run)
+    assert solved.number == 1
+    assert set(asked) == {began}
