@@ -209,17 +209,17 @@ def test_circuits_are_compiled_for_the_pinned_calibration():
     assert bound.compile(model()).target.description == pinned.target.description
 
 
-def test_circuits_that_are_handed_in_one_by_one_draw_shots_of_their_own():
+def test_machines_of_other_streams_draw_shots_of_their_own():
     backend = IBMBackend(name="fake_manila", shots=64, seed=4)
     bound = backend.on(backend.open(3))
-    first, second = bound.compile(model()), bound.compile(model(2))
+    compiled = bound.compile(model())
     seeds = [
         machine.requests(np.zeros((2, machine.circuit.num_parameters)), machine.cost)[0].seed
-        for machine in map(bound.machine_of, (first, second, first))
+        for machine in (bound.machine_of(compiled, stream=stream) for stream in (0, 1, 0))
     ]
     assert seeds[0] != seeds[1]
     assert seeds[0] == seeds[2]  # as when the work is done once more
-    other = backend.model_copy(update={"seed": 5}).on(backend.open(3)).machine_of(first)
+    other = backend.model_copy(update={"seed": 5}).on(backend.open(3)).machine_of(compiled)
     assert other.requests(np.zeros((2, other.circuit.num_parameters)), other.cost)[0].seed != seeds[0]
 
 

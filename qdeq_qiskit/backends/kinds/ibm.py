@@ -15,7 +15,6 @@ from qdeq_qiskit.backends.kinds.snapshot import SnapshotBackend
 from qdeq_qiskit.backends.mitigated import check_mitigation
 from qdeq_qiskit.backends.runtime.connection import Connection
 from qdeq_qiskit.backends.runtime.errors import ProcessorError
-from qdeq_qiskit.backends.runtime.fingerprint import stream_of
 from qdeq_qiskit.backends.runtime.isa import check_gates
 from qdeq_qiskit.backends.runtime.job import Processor
 from qdeq_qiskit.backends.runtime.local import LocalProcessor
@@ -119,18 +118,23 @@ class IBMBackend(IBMOptions):
             ProcessorError: its gates or the mitigation cannot be had there.
         """
         connection = self._connected(qnn.num_qubits)
-        return self._machine(self.compile(qnn, connection.snapshot), connection, self.seed)
+        return self._machine(self.compile(qnn, connection.snapshot), connection)
 
-    def machine_of(self, compiled: CompiledCircuit) -> RuntimeMachine:
-        """What runs a circuit that is compiled already, for this processor; other circuits draw other shots.
+    def machine_of(self, compiled: CompiledCircuit, *, stream: int = 0) -> RuntimeMachine:
+        """What runs a circuit that is compiled already, for this processor.
+
+        Args:
+            compiled: the circuit.
+            stream: at least 0; machines of other streams draw other shots under the recipe's seed.
 
         Raises:
             ValueError: as `layer`.
         """
-        seed = None if self.seed is None else stream_of(compiled.circuit, self.seed)
-        return self._machine(compiled, self._connected(compiled.num_qubits), seed)
+        machine = self._machine(compiled, self._connected(compiled.num_qubits))
+        machine.restart(stream)
+        return machine
 
-    def _machine(self, compiled: CompiledCircuit, connection: Connection, seed: int | None) -> RuntimeMachine:
+    def _machine(self, compiled: CompiledCircuit, connection: Connection) -> RuntimeMachine:
         processor, recipe = connection.processor, self.mitigation or MitigationRecipe()
         check_gates(compiled.circuit, compiled.physical, processor.target, processor.name)
         # What a processor's calibration says of its noise matters only to what is done against it.
@@ -148,7 +152,7 @@ class IBMBackend(IBMOptions):
             noise=noise,
             recipe=recipe,
             shots=self.num_shots,
-            seed=seed,
+            seed=self.seed,
             execution=Execution(self.init_qubits, self.rep_delay, self.max_execution_time),
             time=QPUTime(processor.rep_delay),
             measured_qubits=processor.measured_qubits,

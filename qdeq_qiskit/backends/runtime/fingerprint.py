@@ -32,11 +32,6 @@ def fingerprint(request: JobRequest) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def stream_of(circuit: QuantumCircuit, seed: int) -> int:
-    """A seed for the circuit's own shots, equal in every process; other circuits have others under the same `seed`."""
-    return int(hashlib.sha256(json.dumps([seed, _gates(circuit)]).encode()).hexdigest()[:16], 16)
-
-
 def _gates(circuit: QuantumCircuit) -> list[Any]:
     places = {parameter: place for place, parameter in enumerate(circuit.parameters)}
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import count
 from typing import final
 
 from qdeq_qiskit.backends.compiled import CompiledCircuit
@@ -40,8 +41,11 @@ class Surrogate(Method):
 
     def run(self, work: Work, folder: SolveFolder) -> Outcome:
         classifier, images = work.subject.classifier, work.images
+        streams = count()  # errors of one preparation are not those of another
         measured = measure_operators(
-            _plan(work), classifier.weight, lambda probe: work.backend.machine_of(probe.compiled)
+            _plan(work),
+            classifier.weight,
+            lambda probe: work.backend.machine_of(probe.compiled, stream=next(streams)),
         )
         measured.save(folder.operators)
         surrogate = classifier.on_backend(SurrogateBackend.of(measured))
