@@ -19,6 +19,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 SUFFIXES = (".yaml", ".yml")
 MAX_BYTES = 1_000_000
+SECRET = re.compile("token|api.?key|password|secret|credential", re.IGNORECASE)
+"""Keys whose values no message shows."""
 KINDS = ("training", "circuits", "backends", "noise", "studies")
 # Keys whose value is a file beside the recipe that names it.
 _FILE_KEYS = ("calibration",)
@@ -91,7 +93,7 @@ def load(
         blamed = _to_blame(path, changes, references or {}, model)
         if not blamed or str(error).startswith("--set"):
             raise
-        _validate(_tree(path, blamed, references or {}), model, blamed=f"--set {' --set '.join(blamed)}")
+        _validate(_tree(path, blamed, references or {}), model, blamed=" ".join(map(_as_typed, blamed)))
         raise
 
 
@@ -159,11 +161,19 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     name, separator, value = text.partition("=")
     key = tuple(part.strip() for part in name.split("."))
     if not separator or not all(key):
-        raise RecipeError(f"--set {text}: expected key=value, for example --set seed=3")
+        raise RecipeError(f"{_as_typed(text)}: expected key=value, for example --set seed=3")
     try:
         return key, yaml.load(value, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RecipeError(f"--set {text}: the value is not YAML: {_yaml_problem(error)}") from None
+        raise RecipeError(f"{_as_typed(text)}: the value is not YAML: {_yaml_problem(error)}") from None
+
+
+def _as_typed(text: str) -> str:
+    """An override as it was given, but for what may be a credential."""
+    if SECRET.search(text):
+        name, separator, _ = text.partition("=")
+        text = f"{name}=..." if separator else "..."
+    return f"--set {text}"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -197,7 +207,7 @@ def _tree(path: Path, overrides: Iterable[str], references: Mapping[str, str]) -
         key, value = parse_override(text)
         above = {pattern: kind for pattern, kind in patterns.items() if len(pattern) < len(key)}
         _expand(tree, above, within=key)
-        tree.set(key, value, origin=f"--set {text}", base=path.parent)
+        tree.set(key, value, origin=_as_typed(text), base=path.parent)
     _expand(tree, patterns)
     return tree
 
@@ -421,7 +431,8 @@ def _remedy(error: Any, keys: list[str], parent: Mapping[str, Any], node: Mappin
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     fields = parent.get("properties", {})
     if kind == "extra_forbidden":
-        return f"unknown key {keys[-1]!r} (value {_shown(value)}); {_choices(keys[-1], fields, 'the keys here are')}"
+        given = "" if any(map(SECRET.search, keys)) else f" (value {_shown(value)})"
+        return f"unknown key {keys[-1]!r}{given}; {_choices(keys[-1], fields, 'the keys here are')}"
     if kind == "missing":
         field = fields.get(keys[-1], {})
         meaning = field.get("description")
@@ -557,7 +568,10 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     value = str(value) if isinstance(value, Path) else value
-    text = repr(value) if not isinstance(value, list) or len(value) < 20 else f"a list of {len(value)} entries"
+    if isinstance(value, list) and (len(value) >= 20 or SECRET.search(repr(value))):
+        text = f"a list of {len(value)} entr{'y' if len(value) == 1 else 'ies'}"
+    else:
+        text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from command_line import error_line, qdeq
 
 from qdeq_qiskit import __version__
-from qdeq_qiskit.cli import app
 
 TINY = """
 description: "a tiny run"
@@ -26,19 +25,6 @@ backend: {kind: exact}
 model: {features: {pool: {kernel: 2}}}
 optimisation: {epochs: 3, batch_size: 16}
 """
-
-
-def qdeq(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def error_line(result: Result) -> str:
-    """The only line on standard error, of a command that ended with a user's error."""
-    assert result.exit_code == 2, (result.output, result.exception)
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert "Traceback" not in result.output
-    return lines[0]
 
 
 @pytest.fixture(autouse=True)
@@ -288,7 +274,10 @@ def test_an_interrupted_run_says_how_to_continue_and_then_does(tmp_path: Path) -
     while process.poll() is None and not Path("run/checkpoints/previous.ckpt").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     assert errors.strip().splitlines()[-1] == "qdeq: interrupted; `qdeq fit --resume run` continues the run"
     done = len(Path("run/history.csv").read_text().splitlines()) - 1

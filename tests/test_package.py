@@ -23,6 +23,7 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_the_floors_import_what_they_are_built_on_and_no_more():
     assert imported_by("import qdeq_qiskit.equilibrium") == {"torch"}
     assert imported_by("import qdeq_qiskit.circuits") == set()
+    assert imported_by("import qdeq_qiskit.hardware") == set()
     assert imported_by("from qdeq_qiskit.backends import ExactLayer") == {"torch"}
 
 

@@ -23,15 +23,25 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles
+from qdeq_qiskit.backends.analysis import Factorisation, factorise
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.machine import Machine
 from qdeq_qiskit.backends.maps.sampled import SampledMap
 from qdeq_qiskit.backends.measurement import Measurement
+from qdeq_qiskit.backends.noiseless_reach import check_reach
 from qdeq_qiskit.backends.program import GateProgram, program_of
 from qdeq_qiskit.backends.quadratic_form import probes, slope_of_form
 from qdeq_qiskit.backends.spsa import SPSA, WeightGradient, chosen
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Bindable, FixedPointMap, MapCost, MeasuredJacobian, PlannedCall
+from qdeq_qiskit.equilibrium import (
+    Bindable,
+    FixedPointMap,
+    MapCost,
+    MeasuredJacobian,
+    PlannedCall,
+    SampledSolver,
+    Solver,
+)
 
 
 class SampledLayer(nn.Module, Bindable):
@@ -134,11 +144,41 @@ class SampledLayer(nn.Module, Bindable):
             [(call.samples * (call.value + further * call.jacobian), call.shots) for call in calls]
         )
 
+    def check_solver(self, solver: Solver, size: int) -> None:
+        """Refuses a solver that cannot work here, before anything is measured.
+
+        Raises:
+            ValueError: its shots do not pay the least estimate, or it wants the noiseless circuit, which is too large.
+        """
+        if not self.is_sampled or not isinstance(solver, SampledSolver):
+            return
+        solver.check_price(self.cost(size))
+        if solver.jacobian == "noiseless":
+            check_reach(self._parts)
+
     @cached_property
     def noiseless(self) -> ExactLayer:
-        """The circuit without errors and shots, in double precision; weights are to be given to it."""
+        """The circuit without errors and shots, in double precision; weights are to be given to it.
+
+        Raises:
+            ValueError: it is too large for that.
+        """
+        check_reach(self._parts)
         nowhere = torch.zeros(self.qnn.num_weights, dtype=torch.double)
         return ExactLayer(self.qnn, precision="double", weight=nn.Parameter(nowhere, requires_grad=False))
+
+    def check_reach(self, samples: int) -> None:
+        """Refuses batches of which `noiseless` could not be evaluated at once.
+
+        Raises:
+            ValueError: there are too many samples.
+        """
+        check_reach(self._parts, samples)
+
+    @cached_property
+    def _parts(self) -> Factorisation:
+        qnn = self.qnn
+        return factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters)
 
     @property
     def circuits_per_weight_gradient(self) -> int:

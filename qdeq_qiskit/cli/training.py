@@ -101,11 +101,15 @@ def evaluate(
 @app.command()
 @answers_errors
 def report(run: Run, data_dir: DataDir = None) -> None:
-    """Write a run's report.html anew."""
+    """Write a run's report.html anew, and say where those of its solves on processors are."""
     refuse_study(run, "report")
+    from qdeq_qiskit.hardware.solve_folder import SolveFolder
     from qdeq_qiskit.training.fit import rewrite_report
 
-    make_console().print(f"report: [bold]{rewrite_report(run, data_dir=data_dir)}[/]", soft_wrap=True, highlight=False)
+    console = make_console()
+    console.print(f"report: [bold]{rewrite_report(run, data_dir=data_dir)}[/]", soft_wrap=True, highlight=False)
+    for folder in (each for each in SolveFolder.all_of(run) if each.report.is_file()):
+        console.print(f"solve {folder.path.name}: {folder.report}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _summary(result: dict[str, Any]) -> Table:

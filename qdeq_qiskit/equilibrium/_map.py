@@ -9,10 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .solvers import Solver
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,13 @@ class Bindable(ABC):
         Args:
             x: features, (B, d).
             lift: R, (d, n).
+        """
+
+    def check_solver(self, solver: Solver, size: int) -> None:  # noqa: B027 (most layers take every solver)
+        """Refuses a solver that cannot work on this layer's maps, of a state of `size` entries; none, by default.
+
+        Raises:
+            ValueError: it cannot; the message says what would do.
         """
 
 

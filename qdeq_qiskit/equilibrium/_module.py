@@ -73,7 +73,7 @@ class Equilibrium(nn.Module):
         cost: circuits of one sample's evaluation, for a layer that runs circuits and is no `Bindable`.
 
     Raises:
-        ValueError: an option out of range, or shapes that do not fit.
+        ValueError: an option out of range, shapes that do not fit, or a solver that cannot work on the layer.
         NotConvergedError: see `on_failure`.
     """
 
@@ -128,6 +128,8 @@ class Equilibrium(nn.Module):
             raise ValueError(
                 f"mode 'coherent' applies its layer once, but layers={layers}: deepen the layer's circuit."
             )
+        if mode == "implicit" and isinstance(layer, Bindable):
+            layer.check_solver(self.solver, self.state_size)
         check_count("warmup_steps", warmup_steps, least=0)
         check_count("warmup_layers", warmup_layers, least=1)
 

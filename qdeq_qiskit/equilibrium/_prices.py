@@ -49,7 +49,8 @@ class Prices:
         if not fixed_point_map.is_sampled:
             return cls(1, 1, 0, 0, _UNLIMITED)
         cost = fixed_point_map.cost
-        prices = cls(
+        solver.check_price(cost)
+        return cls(
             shots=cost.shots_per_circuit,
             jacobian_shots=solver.jacobian_shots or cost.shots_per_circuit,
             circuits_per_value=cost.circuits_per_value,
@@ -57,13 +58,6 @@ class Prices:
             budget=_UNLIMITED if solver.max_shots is None else min(solver.max_shots, _UNLIMITED),
             shots_per_call=cost.shots_per_call,
         )
-        least = prices.value(prices.shots) + prices.reserve
-        if prices.budget < least:
-            raise ValueError(
-                f"max_shots={solver.max_shots} is less than the {least} shots that one evaluation, one Jacobian and "
-                "one estimate take: raise it, or lower the backend's shots or jacobian_shots."
-            )
-        return prices
 
     @property
     def reserve(self) -> int:

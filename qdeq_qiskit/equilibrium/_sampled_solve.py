@@ -16,7 +16,6 @@ from ._prices import on_grid
 from ._reason import Reason
 from ._root import Root
 from ._sampled_state import SampledState
-from ._spectrum import Spectrum
 from .solvers import Evaluation
 from .solvers.sampled import SampledSolver
 
@@ -158,8 +157,7 @@ class _Run(SampledState):
             finite = (
                 torch.cat([each.flatten(1) for each in (value, covariance, measured.jacobian)], 1).isfinite().all(1)
             )
-            start = self.w[rows]
-            w, covariance, length = self._newton_estimate(rows, value, covariance, measured)
+            w, covariance, length, modelled = self._newton_estimate(rows, value, covariance, measured)
             # In double precision, where it is finite although the sample's own precision may have no such number.
             half = (NORMAL_95 * covariance.diagonal(dim1=1, dim2=2).amax(1).sqrt()).nan_to_num(nan=torch.inf)
             wide = finite & ~(half <= _WIDEST * torch.linalg.vector_norm(self.w[rows], dim=1).double().clamp(min=1))
@@ -169,8 +167,8 @@ class _Run(SampledState):
             self.covariance[rows[wide]] = torch.nan
             self.iterations[rows[good]] += 1
             far = length > bound
-            if self.model is not None and attempt < _MODELLED_ESTIMATES:
-                far |= self._leans_on_the_model(measured, w - start, covariance)
+            if attempt < _MODELLED_ESTIMATES:
+                far |= modelled > _MODELLED_SHARE
             more, next_shots = self._next_shots(rows, shots, half.where(finite, 0.0), far=good & far)
             self.reason[rows[wide & ~more]] = int(Reason.UNDETERMINED)
             bound = (_FAR * next_shots / shots)[more]
@@ -182,8 +180,8 @@ class _Run(SampledState):
     def _fresh(self, rows: Tensor, shots: Tensor) -> tuple[Tensor, Tensor, MeasuredJacobian]:
         """What an estimate is made of: value, (M, n), its covariance, (M, n, n), and the Jacobian."""
         if self.model is not None:
-            jacobian = self.model.jacobian(rows, self.w[rows])  # of what was measured before
-            return *self.evaluate_each(rows, shots), jacobian
+            modelled = self.model.jacobian(rows, self.w[rows])  # of what was measured before
+            return *self.evaluate_each(rows, shots), self.model.with_error(modelled)
         value, covariance = self.evaluate_each(rows, shots)
         return value, covariance, self.measure_jacobian_each(rows, self.jacobian_shots_beside(shots))
 
@@ -252,34 +250,34 @@ class _Run(SampledState):
 
     def _newton_estimate(
         self, rows: Tensor, value: Tensor, covariance: Tensor, measured: MeasuredJacobian
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """ŵ + (I − J)⁻¹ (f̄ − ŵ), (M, n), its covariance, (M, n, n), and the step's mean square, (M,), in its variances.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """ŵ + (I − J)⁻¹ (f̄ − ŵ), (M, n), its covariance, (M, n, n), and two figures of each, (M,).
 
-        Covariance and mean square are in double precision.
+        These are the step's mean square, in its variances, and the share of the variance that is due to a model's
+        Jacobian: such an error is the same for all repetitions, but from the estimate another step is shorter, and so
+        is its error. Covariance and figures are in double precision.
 
         Where the floor acts, it shortens the step, but not the covariance: that remains the one of the whole step,
         since what the floor holds back is then part of the error.
         """
         spectrum = self.spectrum(rows, measured.jacobian)
-        difference = (value - self.w[rows]).double().unsqueeze(2)
+        start = self.w[rows]
+        difference = (value - start).double().unsqueeze(2)
         inverse = spectrum.inverse
         whole = (inverse @ difference).squeeze(2)
-        noise = covariance.double() + measured.double().error_along(whole)
+        of_jacobian = measured.double().error_along(whole)
         self.jacobian[rows] = spectrum.floored_jacobian.to(self.jacobian)
         step = (spectrum.floored_inverse @ difference).squeeze(2)
-        spread = inverse @ noise @ inverse.mT
+        if self.model is not None:
+            bend = self.model.bend(rows, start, step, measured.jacobian)
+            of_jacobian = of_jacobian + bend.unsqueeze(2) * bend.unsqueeze(1)
+        spread = inverse @ (covariance.double() + of_jacobian) @ inverse.mT
         length = (whole * torch.linalg.solve_ex(spread, whole)[0]).sum(1) / whole.shape[1]
-        return self.w[rows] + step.to(self.w), spread, length
-
-    def _leans_on_the_model(self, measured: MeasuredJacobian, step: Tensor, covariance: Tensor) -> Tensor:
-        """Whether much of an estimate's covariance, (M, n, n), is that of a noiseless Jacobian, (M,).
-
-        Such an error is the same for all repetitions; from the estimate, another step is shorter, and so is its error.
-        """
-        inverse = Spectrum.of(measured.jacobian, self.solver.floor).inverse
-        modelled = inverse @ measured.double().error_along(step.double()) @ inverse.mT
-        shares = modelled.diagonal(dim1=1, dim2=2).sum(1) / covariance.diagonal(dim1=1, dim2=2).sum(1)
-        return shares > _MODELLED_SHARE
+        modelled = torch.zeros_like(length)
+        if self.model is not None:
+            share = inverse @ of_jacobian @ inverse.mT
+            modelled = share.diagonal(dim1=1, dim2=2).sum(1) / spread.diagonal(dim1=1, dim2=2).sum(1)
+        return start + step.to(self.w), spread, length, modelled
 
     def _next_shots(self, rows: Tensor, shots: Tensor, width: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Which samples are estimated once more, (M,), and with how many shots; notes whom the budget stops.

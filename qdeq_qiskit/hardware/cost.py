@@ -25,6 +25,7 @@ from qdeq_qiskit.backends.runtime.local import LocalProcessor
 from qdeq_qiskit.backends.runtime.qpu_time import Budget, QPUTime
 from qdeq_qiskit.backends.surrogate import ProbePlan
 from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.fit import setting_up
 
 _FURTHER_SEED = 1_000_003
 
@@ -106,6 +107,9 @@ def predict(classifier: QDEQClassifier, backend: IBMBackend, pixels: np.ndarray 
         classifier: a model, on whatever backend.
         backend: bound to a processor.
         pixels: (N, height, width).
+
+    Raises:
+        SetupError: the model, the solver or its budget of shots does not suit the backend.
     """
     images = torch.as_tensor(np.asarray(pixels))
     evaluations: list[float] = []
@@ -147,11 +151,13 @@ def predict_probes(plan: ProbePlan, backend: IBMBackend) -> Prediction:
 
 def _rehearsed(work: Callable[[Backend], None], backend: IBMBackend) -> tuple[list[JobCost], QPUTime]:
     connection = _connection(backend)
-    copy = LocalProcessor(connection.snapshot, rep_delay=connection.processor.rep_delay)
+    processor = connection.processor
+    copy = LocalProcessor(connection.snapshot, rep_delay=processor.rep_delay, measured_qubits=processor.measured_qubits)
     counting = _Counting(copy)
     # A copy that runs the work itself, too, must not be predicted by the very shots that it will draw.
     other = backend.model_copy(update={"seed": (backend.seed or 0) + _FURTHER_SEED})
-    with _quietly():
+    # What a rehearsal refuses, such as a budget of shots below the least solve, the work itself would refuse.
+    with _quietly(), setting_up():
         work(other.on(Connection(copy, connection.snapshot, counting)))
     return counting.jobs, QPUTime(copy.rep_delay)
 

@@ -82,7 +82,7 @@ def _draw_whole(
     _bare(axes, positions, 0.7)
     inside = {pair for pair in errors.edges if {*pair} <= {*physical}}
     _edges(axes, positions, errors, scales[1], size / 4, emphasised=inside)
-    _qubits(axes, positions, errors, scales[0], size**2, range(len(positions)))
+    _qubits(axes, positions, errors, scales[0], size**2)
     chosen = positions[[*physical]]
     axes.scatter(
         chosen[:, 0],
@@ -178,10 +178,8 @@ def _edges(
     axes.add_collection(LineCollection(segments, colors=colours, linewidths=widths, zorder=1))
 
 
-def _qubits(
-    axes: Axes, positions: np.ndarray, errors: _Errors, scale: Normalize, area: float, qubits: Iterable[int]
-) -> None:
-    colours = [_colour(errors.qubits.get(qubit), scale, _QUBITS) for qubit in qubits]
+def _qubits(axes: Axes, positions: np.ndarray, errors: _Errors, scale: Normalize, area: float) -> None:
+    colours = [_colour(errors.qubits.get(qubit), scale, _QUBITS) for qubit in range(len(positions))]
     axes.scatter(positions[:, 0], positions[:, 1], s=area, c=colours, edgecolor="white", linewidth=0.5, zorder=2)
 
 

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, final
+from typing import Any, final
 
 import numpy as np
 import torch
-from pydantic import PrivateAttr
-from torch import nn
 
 from qdeq_qiskit.backends.compiled import CompiledCircuit
-from qdeq_qiskit.backends.kinds import Backend
-from qdeq_qiskit.backends.noisy import NoisyCircuit, NoisyLayer
-from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Newton, Solver
+from qdeq_qiskit.backends.in_memory import NoisyCircuitBackend
+from qdeq_qiskit.backends.noisy import NoisyCircuit
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise import CircuitNoise
 from qdeq_qiskit.training.displacement import Displacement, Followed, displacement
@@ -106,15 +102,14 @@ def expected_offset(
     """
     qnn = classifier.options.circuit(classifier.circuit)
     ideal, noisy = (
-        classifier.on_backend(_CalibrationBackend.of(NoisyCircuit(qnn, compiled, noise, encoder_noise=encoder_noise)))
+        classifier.on_backend(NoisyCircuitBackend.of(NoisyCircuit(qnn, compiled, noise, encoder_noise=encoder_noise)))
         for encoder_noise in (False, True)
     )
     first, other = evaluate(ideal, images), evaluate(noisy, images)
     lift = ideal.equilibrium.lift
     matrix = None if lift is None else lift.numpy()
     if classifier.options.mode != "implicit":
-        nothing = np.zeros((0, first.state.shape[1]))
-        return _offset(first, other, displacement(first, other, tolerance=None, lift=matrix), nothing)
+        return _offset(first, other, displacement(first, other, tolerance=None, lift=matrix), _no_values(first))
     tolerance = float(getattr(noisy.equilibrium.solver, "tolerance", _TOLERANCE))
     followed = Followed(*follow(noisy, images, first.state))
     moved = displacement(first, other, tolerance=tolerance, followed=followed, lift=matrix)
@@ -122,37 +117,35 @@ def expected_offset(
 
 
 def offset_report(
+    classifier: QDEQClassifier,
+    images: Images,
     surrogate: Evaluation,
     circuits: Evaluation | None,
     *,
     expected: Offset,
-    tolerance: float | None,
-    lift: np.ndarray | None = None,
-    classifier: QDEQClassifier | None = None,
-    images: Images | None = None,
 ) -> OffsetReport:
     """What is expected, beside what was found where both methods were run.
 
     Args:
-        surrogate: of the measured operators; with half-widths from a bootstrap, so that roots can be told apart.
+        classifier: the one on the measured operators.
+        images: the samples.
+        surrogate: the classifier's outcomes; with half-widths from a bootstrap, so that roots can be told apart.
         circuits: of direct execution on the same samples; None if there was none.
         expected: what `expected_offset` gave for these samples.
-        tolerance: relative residual that both sought; None where no equilibrium was sought.
-        lift: R, (d, n), of z = R w; None for z = w.
-        classifier: the one on the measured operators; with `images`, outputs are compared too.
-        images: the samples.
     """
     if circuits is None:
         return OffsetReport(expected, None)
+    equilibrium = classifier.equilibrium
+    lift = None if equilibrium.lift is None else equilibrium.lift.cpu().numpy()
+    other = _with_both_widths(surrogate, circuits)
+    if equilibrium.mode != "implicit":
+        found = displacement(surrogate, other, tolerance=None, lift=lift)
+        return OffsetReport(expected, _offset(surrogate, circuits, found, _no_values(surrogate)))
     # A root that moved by what the encoder's noise moves it has not changed its branch.
     moved = np.where(np.isfinite(expected.moved), expected.moved, 0.0)
-    followed = Followed(surrogate.state + moved, surrogate.converged) if tolerance is not None else None
-    found = displacement(
-        surrogate, _with_both_widths(surrogate, circuits), tolerance=tolerance, followed=followed, lift=lift
-    )
-    values = np.zeros((0, surrogate.state.shape[1]))
-    if classifier is not None and images is not None and tolerance is not None:
-        values = _value_offsets(classifier, images, circuits)
+    followed = Followed(surrogate.state + moved, surrogate.converged)
+    found = displacement(surrogate, other, tolerance=equilibrium.solver.tolerance, followed=followed, lift=lift)
+    values = _value_offsets(classifier, images, circuits)
     return OffsetReport(expected, _offset(surrogate, circuits, found, values))
 
 
@@ -173,6 +166,11 @@ def _value_offsets(ideal: QDEQClassifier, images: Images, other: Evaluation) -> 
     return found[other.converged]
 
 
+def _no_values(evaluation: Evaluation) -> np.ndarray:
+    """Offsets of outputs where no equilibrium is sought, (0, n)."""
+    return np.zeros((0, evaluation.state.shape[1]))
+
+
 def _with_both_widths(first: Evaluation, other: Evaluation) -> Evaluation:
     """The other evaluation, its half-widths those of the difference of both."""
     widths = [each.half_width for each in (first, other) if len(each.half_width)]
@@ -189,35 +187,3 @@ def _in_words(offset: Offset) -> str:
     changes = offset.displacement.branch_changes
     branches = "" if changes is None else f"; {changes} equilibria are on another branch"
     return f"{distance}{branches}; {offset.same_predictions} of {offset.samples} predictions are the same."
-
-
-@final
-class _CalibrationBackend(Backend):
-    """Exact values of a compiled circuit with its noise; no recipe names it."""
-
-    kind: Literal["calibration"] = "calibration"
-    _circuit: NoisyCircuit = PrivateAttr()
-
-    @classmethod
-    def of(cls, circuit: NoisyCircuit) -> Self:
-        backend = cls()
-        backend._circuit = circuit
-        return backend
-
-    @property
-    def exact(self) -> bool:
-        return True
-
-    @property
-    def noisy(self) -> bool:
-        return True
-
-    def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> NoisyLayer:
-        # A classifier builds its circuit anew, with parameters of the same names; compiled was the first one.
-        return NoisyLayer(self._circuit, precision="double", weight=weight)
-
-    def default_solver(self) -> Solver:
-        return Newton()
-
-    def describe(self) -> str:
-        return "the calibration's noise" + ("" if self._circuit.encoder_noise else ", encoder without noise")

@@ -6,9 +6,10 @@ from typing import Annotated, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from qdeq_qiskit.backends.kinds import AnyBackend
+from qdeq_qiskit.backends.kinds.ibm import IBMBackend
 
 MethodName = Literal["circuits", "surrogate", "tune"]
+GradientName = Literal["parameter_shift", "spsa"]
 
 
 @final
@@ -18,7 +19,7 @@ class Tuning(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: Annotated[int, Field(ge=1)] = Field(default=5, description="Optimiser steps, each on all training images.")
-    gradient: Literal["parameter_shift", "spsa"] = Field(
+    gradient: GradientName = Field(
         default="parameter_shift", description="How gradients of the circuit's weights are measured."
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(default=0.02, description="Of Adam.")
@@ -33,7 +34,7 @@ class SolveSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: MethodName = Field(description="circuits, surrogate or tune.")
-    backend: AnyBackend = Field(description="The backend recipe, with the name that least_busy stood for.")
+    backend: IBMBackend = Field(description="The backend recipe, with the name that least_busy stood for.")
     samples: Annotated[int, Field(ge=1)] = Field(description="Images that were asked for.")
     test_digest: str = Field(description="SHA-256 of the test images that are used.")
     model_digest: str = Field(description="SHA-256 of the model's files.")

@@ -31,6 +31,12 @@ class SolveFolder:
         """That of a run's solve; `make` makes it."""
         return cls(run / "hardware" / str(solve))
 
+    @classmethod
+    def all_of(cls, run: Path) -> list[SolveFolder]:
+        """Those of all of a run's solves that were begun, the first one first."""
+        numbers = sorted(int(path.name) for path in (run / "hardware").glob("*") if path.name.isdecimal())
+        return [cls.of(run, number) for number in numbers]
+
     def make(self) -> None:
         """Have the folder."""
         self.path.mkdir(parents=True, exist_ok=True)

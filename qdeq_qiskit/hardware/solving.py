@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qdeq_qiskit.backends.kinds.ibm import IBMBackend
+from pydantic import ValidationError
+
 from qdeq_qiskit.backends.runtime.connection import Connection
-from qdeq_qiskit.backends.runtime.errors import HardwareError
+from qdeq_qiskit.backends.runtime.errors import AccountError, HardwareError, LedgerError
+from qdeq_qiskit.backends.runtime.job import Processor
 from qdeq_qiskit.backends.runtime.ledger import Ledger
 from qdeq_qiskit.backends.runtime.qpu_time import Budget
 from qdeq_qiskit.backends.runtime.solve import JobRow, Solve
@@ -25,6 +28,8 @@ from qdeq_qiskit.hardware.submission import Plan
 from qdeq_qiskit.hardware.work import Work
 
 Progress = Callable[[JobRow], None]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,18 @@ def submit(plan: Plan, *, wait: bool = True, progress: Progress | None = None) -
             processor=work.connection.processor.name,
             predicted=plan.prediction.figures(),
         )
-        if not work.connection.processor.is_local:
+        processor = work.connection.processor
+        if not processor.is_local:
             # Once more, so that the ledger learns of the session that the first job opens.
-            opened = _opened(solve, work.settings, work.subject.qnn.num_qubits, begins=True)
-            work = work.bound_to(opened)
-        with closing(work.connection.processor):
-            return _run(solve, work, wait, progress)
+            processor = _opened(solve, work.settings, work.subject.qnn.num_qubits, begins=True).processor
+        with closing(processor):
+            try:
+                return _run(solve, work, processor, wait, progress)
+            except AccountError:
+                # What is refused from the first job on, such as a session, leaves nothing that `resume` might revive.
+                if not any(row.job_id or row.is_pending for row in solve.jobs()):
+                    solve.close()
+                raise
 
 
 def resume(
@@ -94,11 +105,11 @@ def resume(
     subject = Subject.open(run, data_dir=data_dir)
     ended: list[Solved | HardwareError] = []
     with Ledger.open(run / LEDGER) as ledger:
-        for solve in unfinished(ledger):
+        for solve in _unfinished(ledger):
             try:
                 work = _reopened(solve, subject)
-                with closing(work.connection.processor):
-                    ended.append(_run(solve, work, wait, progress))
+                with closing(work.connection.processor) as processor:
+                    ended.append(_run(solve, work, processor, wait, progress))
             except HardwareError as error:
                 ended.append(error)
         _complete_usage(run, ledger)
@@ -112,22 +123,33 @@ def cancel(run: Path) -> dict[int, list[str]]:
         The ids of the cancelled jobs, by solve.
     """
     _check_ledger(run)
-    cancelled = {}
+    cancelled: dict[int, list[str]] = {}
     with Ledger.open(run / LEDGER) as ledger:
-        for solve in unfinished(ledger):
-            with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
+        for solve in _unfinished(ledger):
+            if not solve.has_pending_jobs:  # nobody has to be asked, as where the account or the processor is gone
+                solve.close()
+                cancelled[solve.id] = []
+                continue
+            with closing(_opened(solve, _settings_of(solve), num_qubits=1).processor) as processor:
                 cancelled[solve.id] = solve.cancel(processor)
     return cancelled
 
 
-def unfinished(ledger: Ledger) -> list[Solve]:
+def _unfinished(ledger: Ledger) -> list[Solve]:
     """The solves that can be gone on with."""
     return [solve for solve in ledger.solves() if solve.state == "open"]
 
 
-def settings_of(solve: Solve) -> SolveSettings:
+def _settings_of(solve: Solve) -> SolveSettings:
     """What a solve depends on, as it was pinned."""
-    return SolveSettings.model_validate(solve.settings)
+    try:
+        return SolveSettings.model_validate(solve.settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise LedgerError(
+            f"{solve.where}: its settings cannot be used ({'.'.join(map(str, first['loc']))}: {first['msg']}); use the "
+            "version of qdeq that began it, or put back a copy of the ledger"
+        ) from None
 
 
 def _check_ledger(run: Path) -> None:
@@ -136,36 +158,40 @@ def _check_ledger(run: Path) -> None:
 
 
 def _complete_usage(run: Path, ledger: Ledger) -> None:
-    """Ask what finished solves were charged where that was not known when they ended."""
+    """Ask what finished solves were charged where that was not known when they ended.
+
+    It is no reason to call anything a failure: what cannot be had now is asked for next time.
+    """
     for solve in ledger.solves():
         result = solve.result
-        if result is None or all(row.qpu_seconds is not None for row in solve.jobs()):
+        if result is None or not solve.lacks_usage:
             continue
-        with closing(_opened(solve, settings_of(solve), num_qubits=1).processor) as processor:
-            solve.refresh_usage(processor)
+        try:
+            with closing(_opened(solve, _settings_of(solve), num_qubits=1).processor) as processor:
+                solve.refresh_usage(processor)
+        except HardwareError as error:
+            _log.warning("what solve %d was charged is not known in full (%s)", solve.id, error)
+            return
         result["used"] = used(solve)
         solve.finish(result)
         SolveFolder.of(run, solve.id).write_result(result)
 
 
 def _reopened(solve: Solve, subject: Subject) -> Work:
-    settings = settings_of(solve)
+    settings = _settings_of(solve)
     opened = _opened(solve, settings, subject.qnn.num_qubits)
     return Work.resume(subject, settings, solve.calibration, opened)
 
 
 def _opened(solve: Solve, settings: SolveSettings, num_qubits: int, *, begins: bool = False) -> Connection:
     """The processor of a solve; one that is paused refuses only what begins."""
-    assert isinstance(settings.backend, IBMBackend)
     return settings.backend.open(num_qubits, session_id=solve.session_id, on_session=solve.keep_session, begins=begins)
 
 
-def _run(solve: Solve, work: Work, wait: bool, progress: Progress | None) -> Solved:
+def _run(solve: Solve, work: Work, processor: Processor, wait: bool, progress: Progress | None) -> Solved:
     settings, path = work.settings, work.subject.directory.path
     budget = None if settings.max_qpu_seconds is None else Budget(settings.max_qpu_seconds)
-    processor = work.connection.processor
-    dispatcher = solve.dispatcher(processor, budget=budget, wait=wait, progress=progress)
-    bound = work.bound_to(replace(work.connection, dispatcher=dispatcher))
+    bound = work.bound_to(processor, solve.dispatcher(processor, budget=budget, wait=wait, progress=progress))
     folder = SolveFolder.of(path, solve.id)
     folder.make()
     started = time.time()

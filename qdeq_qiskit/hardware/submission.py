@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qdeq_qiskit import recipes
 from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.backends.kinds.ibm import IBMBackend
 from qdeq_qiskit.backends.runtime.errors import BudgetError
 from qdeq_qiskit.backends.surrogate import DEFAULT_DESIGN
 from qdeq_qiskit.hardware.cost import Prediction
 from qdeq_qiskit.hardware.methods import METHODS
-from qdeq_qiskit.hardware.settings import MethodName, SolveSettings, Tuning
+from qdeq_qiskit.hardware.settings import GradientName, MethodName, SolveSettings, Tuning
 from qdeq_qiskit.hardware.subject import Subject
 from qdeq_qiskit.hardware.work import Work
 from qdeq_qiskit.recipes import RecipeError
@@ -46,10 +47,17 @@ class Order:
     max_qpu_seconds: float | None = None
     design: str | None = None
     steps: int | None = None
-    gradient: str | None = None
+    gradient: GradientName | None = None
     learning_rate: float | None = None
     test_samples: int | None = None
     data_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError if the method does not exist, or there are no images to run."""
+        if self.method not in METHODS:
+            raise RecipeError(f"method is {self.method!r}; expected {', '.join(METHODS)}")
+        if self.samples < 1 or (self.test_samples is not None and self.test_samples < 1):
+            raise RecipeError(f"samples is {self.samples}, test_samples {self.test_samples}; expected at least 1 image")
 
 
 @dataclass(frozen=True)
@@ -84,9 +92,11 @@ def make_plan(order: Order) -> Plan:
     if order.design is not None and order.method != "surrogate":
         raise RecipeError(f"--design is about the probes of --method surrogate, and the method is {order.method}")
     subject = Subject.open(order.run, data_dir=order.data_dir)
-    backend = chosen_backend(order)
+    backend = _backend_of(order)
     opened = backend.open(subject.qnn.num_qubits)
-    named = backend.model_copy(update={"name": opened.processor.name})
+    # Another instance would not know the jobs, so a solve goes on where it began, whatever the account's own is then.
+    processor = opened.processor
+    named = backend.model_copy(update={"name": processor.name, "instance": processor.instance or backend.instance})
     settings = SolveSettings(
         method=order.method,
         backend=named,
@@ -101,7 +111,7 @@ def make_plan(order: Order) -> Plan:
     return Plan(work, METHODS[order.method].predict(work))
 
 
-def chosen_backend(order: Order) -> IBMBackend:
+def _backend_of(order: Order) -> IBMBackend:
     """The backend recipe with what the order changes of it, and a seed of its own if it has none.
 
     Raises:
@@ -129,8 +139,9 @@ def chosen_backend(order: Order) -> IBMBackend:
 
 def _tuning(order: Order, subject: Subject) -> Tuning:
     given = {"steps": order.steps, "gradient": order.gradient, "learning_rate": order.learning_rate}
-    return Tuning(
-        **{key: value for key, value in given.items() if value is not None},
-        test_samples=order.test_samples or order.samples,
-        train_digest=subject.training_images(order.samples).digest(),
-    )
+    data = {key: value for key, value in given.items() if value is not None} | {
+        "test_samples": order.test_samples or order.samples,
+        "train_digest": subject.training_images(order.samples).digest(),
+    }
+    tuning: Tuning = recipes.check(data, Tuning, source="tune")
+    return tuning

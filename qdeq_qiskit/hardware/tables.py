@@ -10,10 +10,11 @@ from rich.table import Table
 
 from qdeq_qiskit.backends.runtime.ledger import Ledger
 from qdeq_qiskit.backends.runtime.solve import Solve
-from qdeq_qiskit.equilibrium import Reason
+from qdeq_qiskit.hardware.cost import Prediction
 from qdeq_qiskit.hardware.methods import METHODS
 from qdeq_qiskit.hardware.results import used
 from qdeq_qiskit.hardware.submission import Plan
+from qdeq_qiskit.hardware.wording import reason_title, seconds_line
 
 _SHOWN_ID = 24  # characters of a job's id
 
@@ -28,25 +29,10 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("backend", plan.work.backend.describe())
     table.add_row("images", f"{len(plan.work.images):,}")
     table.add_row("method", METHODS[settings.method].describe(plan.work))
-    for name, value in prediction_lines(prediction.figures()):
+    for name, value in _prediction_lines(prediction):
         table.add_row(name, value)
     table.add_row("budget", _budget(settings.max_qpu_seconds, prediction.qpu_seconds))
     return table
-
-
-def prediction_lines(predicted: dict[str, Any]) -> list[tuple[str, str]]:
-    """A prediction for a table: what each figure is, and its value."""
-    lines = [
-        ("circuits", f"{predicted['circuits']:,}"),
-        ("executions (circuits × shots)", f"{predicted['executions']:,}"),
-        ("jobs", f"{predicted['jobs']:,}"),
-        ("seconds of the processor", f"[bold]{predicted['qpu_seconds']:,.1f}[/]"),
-    ]
-    if predicted.get("evaluations"):
-        lines.insert(0, ("evaluations per image", f"{predicted['evaluations']:.1f}"))
-    if predicted.get("formula"):
-        lines.append(("by IBM's formula", str(predicted["formula"])))
-    return lines
 
 
 def result_table(result: dict[str, Any]) -> Table:
@@ -67,27 +53,12 @@ def result_table(result: dict[str, Any]) -> Table:
         table.add_row(reason_title(name), f"{count:,} images")
     table.add_section()
     spent, predicted = result["used"], result["predicted"]
-    for name, key in (("jobs", "jobs"), ("circuits", "circuits"), ("executions", "executions")):
-        table.add_row(name, f"{spent[key]:,} (predicted {predicted[key]:,})")
+    for name in ("jobs", "circuits", "executions"):
+        table.add_row(name, f"{spent[name]:,} (predicted {predicted[name]:,})")
     table.add_row("seconds of the processor", seconds_line(result))
     for sentence in result["sentences"]:
         table.add_row("", sentence)
     return table
-
-
-def seconds_line(result: dict[str, Any]) -> str:
-    """Used against predicted, in words."""
-    spent, predicted = result["used"], result["predicted"]["qpu_seconds"]
-    if result["simulated"]:
-        return f"{spent['formula_seconds']:,.1f} by the formula (predicted {predicted:,.1f}); none was used"
-    charged = spent["qpu_seconds"]
-    known = "not told yet" if charged is None else f"{charged:,.1f} charged"
-    return f"{known}; {spent['formula_seconds']:,.1f} by the formula (predicted {predicted:,.1f})"
-
-
-def reason_title(name: str) -> str:
-    """Why a search ended, in a few words."""
-    return _REASONS.get(name, name.replace("_", " ").lower())
 
 
 def solves_table(ledger: Ledger) -> Table:
@@ -140,6 +111,18 @@ def jobs_table(solves: list[Solve]) -> Table:
     return table
 
 
+def _prediction_lines(prediction: Prediction) -> list[tuple[str, str]]:
+    evaluations = prediction.evaluations
+    return [
+        *([] if evaluations is None else [("evaluations per image", f"{evaluations:.1f}")]),
+        ("circuits", f"{prediction.circuits:,}"),
+        ("executions (circuits × shots)", f"{prediction.executions:,}"),
+        ("jobs", f"{prediction.jobs:,}"),
+        ("seconds of the processor", f"[bold]{prediction.qpu_seconds:,.1f}[/]"),
+        ("by IBM's formula", prediction.formula),
+    ]
+
+
 def _budget(seconds: float | None, predicted: float) -> str:
     if seconds is None:
         return "none"
@@ -159,11 +142,3 @@ def _figures(title: str) -> Table:
 
 
 _LOOK: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "padding": (0, 1, 0, 0), "box": SIMPLE_HEAD}
-_REASONS = {
-    Reason.CONVERGED.name: "converged",
-    Reason.WITHIN_NOISE.name: "fixed point known within the noise",
-    Reason.MAX_ITERATIONS.name: "iterations ran out",
-    Reason.BUDGET.name: "stopped by the budget",
-    Reason.UNDETERMINED.name: "not determined by the shots",
-    Reason.NOT_SOUGHT.name: "no fixed point sought",
-}

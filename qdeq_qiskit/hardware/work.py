@@ -8,6 +8,8 @@ from qdeq_qiskit.backends.compiled import CompiledCircuit
 from qdeq_qiskit.backends.kinds.ibm import IBMBackend
 from qdeq_qiskit.backends.runtime.connection import Connection
 from qdeq_qiskit.backends.runtime.errors import LedgerError
+from qdeq_qiskit.backends.runtime.job import Processor
+from qdeq_qiskit.backends.runtime.machine import RunsRequests
 from qdeq_qiskit.hardware.compile_figures import CompileFigures
 from qdeq_qiskit.hardware.settings import SolveSettings
 from qdeq_qiskit.hardware.subject import Subject
@@ -75,16 +77,14 @@ class Work:
         snapshot = read_calibration(calibration, source="the solve's calibration")
         snapshot.target.description = snapshot.name
         connection = replace(opened, snapshot=snapshot)
-        assert isinstance(settings.backend, IBMBackend)
         backend = settings.backend.on(connection)
         with setting_up():
             compiled = backend.compile(subject.qnn)
         return cls(subject, settings, calibration, connection, backend, compiled)
 
-    def bound_to(self, connection: Connection) -> Work:
-        """The same, by way of another dispatcher."""
-        connection = replace(connection, snapshot=self.connection.snapshot)
-        assert isinstance(self.settings.backend, IBMBackend)
+    def bound_to(self, processor: Processor, dispatcher: RunsRequests) -> Work:
+        """The same, compiled for the same calibration, with its requests answered by this dispatcher."""
+        connection = Connection(processor, self.connection.snapshot, dispatcher)
         return replace(self, connection=connection, backend=self.settings.backend.on(connection))
 
     def classifier(self) -> QDEQClassifier:

@@ -6,7 +6,7 @@ The model of arXiv 2410.23940, its parts named as there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from qdeq_qiskit.backends.kinds import Backend
 from qdeq_qiskit.backends.sampled import SampledLayer
+from qdeq_qiskit.backends.solver_choice import SolverChoice
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Equilibrium, Solution, nearest_lift
 from qdeq_qiskit.models.confidence import class_confidence
-from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe, SolverChoice
+from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
 from qdeq_qiskit.recipes import nearest
 
 
@@ -111,7 +112,7 @@ class QDEQClassifier(nn.Module):
             seed=seed,
         )
         if recipe.model.solver is None and recipe.model.mode == "implicit":
-            choice = _written_out(classifier.equilibrium.solver)
+            choice = SolverChoice.of(classifier.equilibrium.solver)
             recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"solver": choice})})
         classifier.recipe = recipe
         return classifier
@@ -227,13 +228,6 @@ class QDEQClassifier(nn.Module):
         from qdeq_qiskit.models.storage import load_classifier
 
         return load_classifier(Path(directory), backend=backend)
-
-
-def _written_out(solver: Any) -> SolverChoice:
-    """A solver with all its options, as YAML gives them back: lists, no tuples."""
-    options = {field.name: getattr(solver, field.name) for field in fields(solver)}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    return SolverChoice(kind=solver.kind, **plain)
 
 
 def _weight_of(layer: Any) -> Tensor:

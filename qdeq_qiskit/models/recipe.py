@@ -7,40 +7,14 @@ from typing import Annotated, Any, Literal, Self, final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qdeq_qiskit.backends.kinds import AnyBackend, Backend
+from qdeq_qiskit.backends.solver_choice import Choice, SolverChoice
 from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit
-from qdeq_qiskit.equilibrium import check_pair, make_adjoint, make_penalty, make_solver, serves
+from qdeq_qiskit.equilibrium import check_pair, make_adjoint, make_penalty, serves
 from qdeq_qiskit.models.features import Features
 
 
-class _Choice(BaseModel):
-    """One of a registry's kinds, and the options that this kind takes."""
-
-    # An option may be infinite (.inf in YAML), and stays so when the recipe is written.
-    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
-
-    kind: str = Field(description="Which one; the other keys are its options.")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
 @final
-class SolverChoice(_Choice):
-    """A solver: its kind and options."""
-
-    @model_validator(mode="after")
-    def _exists(self) -> Self:
-        self.make()
-        return self
-
-    def make(self) -> Any:
-        """The solver."""
-        return make_solver(self.kind, **self.options)
-
-
-@final
-class AdjointChoice(_Choice):
+class AdjointChoice(Choice):
     """An adjoint: its kind and options."""
 
     kind: str = Field(default="implicit", description="Which one; the other keys are its options.")
@@ -56,7 +30,7 @@ class AdjointChoice(_Choice):
 
 
 @final
-class PenaltyChoice(_Choice):
+class PenaltyChoice(Choice):
     """A Jacobian penalty: its kind, its options, and its weight in the loss."""
 
     kind: str = Field(default="reduced", description="Which one; the other keys are its options.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qdeq_qiskit.backends.kinds import Backend
+from qdeq_qiskit.backends.kinds import BACKENDS, Backend
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.models.classifier import QDEQClassifier
 from qdeq_qiskit.models.recipe import ClassifierRecipe
@@ -23,13 +23,19 @@ def save_classifier(classifier: QDEQClassifier, directory: Path) -> None:
     """Write `model.yaml` and `model.safetensors`; each appears complete or not at all.
 
     Raises:
-        ValueError: the classifier was not built from a recipe, so nothing could say how to rebuild it.
+        ValueError: the classifier was not built from a recipe, or is on a backend that no recipe can name, so nothing
+            could say how to rebuild it.
         OSError: the folder cannot be written to.
     """
     from safetensors.torch import save
 
     if classifier.recipe is None:
         raise ValueError("only a classifier built with QDEQClassifier.from_recipe can be saved")
+    if type(classifier.recipe.backend) not in BACKENDS.values():
+        raise ValueError(
+            f"a classifier on this backend cannot be saved, as no recipe can name it: {classifier.backend.describe()}; "
+            "save the one that it came from, or classifier.on_backend(...) on another backend"
+        )
     directory.mkdir(parents=True, exist_ok=True)
     write_atomically(directory / RECIPE_FILE, f"format: {FORMAT}\n{dump(classifier.recipe)}")
     write_atomically(directory / WEIGHTS_FILE, save(classifier.tensors(), metadata={"format": FORMAT}))

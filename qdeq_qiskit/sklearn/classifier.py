@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import ClassifierOutput, ClassifierRecipe, QDEQClassifier
 from qdeq_qiskit.sklearn.choices import chosen_backend, chosen_model, chosen_optimisation
 from qdeq_qiskit.sklearn.feature_layout import FeatureLayout, lay_out
+
+if TYPE_CHECKING:
+    from qdeq_qiskit.training import OptimisationRecipe
 
 CHUNK = 2048  # samples that are solved at a time, which bounds the memory in use
 
@@ -268,7 +271,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
         names = tuple(str(label) for label in classes)
         return layout, ClassifierRecipe(class_names=names, circuit=layout.circuit, backend=backend, model=model)
 
-    def _optimisation(self) -> Any:
+    def _optimisation(self) -> OptimisationRecipe:
         return chosen_optimisation(
             validation_fraction=self.validation_fraction,
             epochs=self.epochs,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -94,7 +95,7 @@ def _split(labels: NDArray[np.int64], fraction: float | None, seed: int) -> list
     return [torch.from_numpy(np.sort(part)) for part in parts]
 
 
-def _progress(verbose: bool) -> list[Any]:
+def _progress(verbose: bool) -> list[Callback]:
     if not verbose:
         return []
     from rich.console import Console

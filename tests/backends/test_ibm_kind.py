@@ -1,9 +1,12 @@
 """Recipes of kind ibm: what they take, what they refuse and how they say it, and where they run."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
@@ -17,6 +20,7 @@ from qdeq_qiskit.backends.runtime.errors import ProcessorError
 from qdeq_qiskit.backends.runtime.local import LocalProcessor
 from qdeq_qiskit.backends.runtime.machine import RuntimeMachine
 from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit, amplitude_encoder, random_layer, z_readout
+from qdeq_qiskit.equilibrium import KrasnoselskiiMann, SampledSolver
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
 from qdeq_qiskit.noise import MitigationRecipe, Snapshot
@@ -46,7 +50,10 @@ def test_a_resilience_level_stands_for_mitigation(level, names):
     ("fields", "message"),
     [
         ({}, "exactly one of them says how often circuits run; none of them is given"),
-        ({"shots": 5, "precision": 0.1}, "exactly one of them says how often circuits run; both is given"),
+        (
+            {"shots": 5, "precision": 0.1},
+            "exactly one of them says how often circuits run; both are given \\(5 and 0.1\\), so set one",
+        ),
         ({"precision": 1e-5}, "takes 10,000,000,000 shots of a circuit.* take at least 0.0004"),
         ({"shots": 0}, "greater than or equal to 1"),
         ({"name": "fake_torio", "shots": 5}, "did you mean 'fake_torino'"),
@@ -56,6 +63,8 @@ def test_a_resilience_level_stands_for_mitigation(level, names):
         ({"shots": 5, "max_session_seconds": 60}, "there is no session in mode job"),
         ({"shots": 5, "max_qpu_seconds": 0}, "greater than 0"),
         ({"shots": 5, "mode": "sessions"}, "'job', 'batch' or 'session'"),
+        ({"shots": 5, "name": "fake_fez", "mode": "session"}, "mode: session keeps a processor.* copy on this machine"),
+        ({"shots": 5, "name": "fake_fez", "fractional_gates": True}, "fake_fez is a copy of a processor without them"),
     ],
 )
 def test_what_contradicts_itself_is_refused_when_it_is_read(fields, message):
@@ -76,8 +85,37 @@ def test_a_credential_is_refused_and_does_not_come_back_in_the_error(key, tmp_pa
     assert "planted-secret" not in str(direct.value)
 
 
+PLANTED = "planted-secret"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"token={PLANTED}",
+        f"mitigation.token={PLANTED}",
+        f"mitigation={{readout: trex, api_key: {PLANTED}}}",
+        f"account={{ibm: {{token: {PLANTED}}}}}",
+        f"instance=[{{token: {PLANTED}}}]",
+        f"solver.password={PLANTED}",
+    ],
+)
+def test_a_credential_on_the_command_line_is_refused_at_any_depth_and_not_echoed(change):
+    with pytest.raises(RecipeError) as refusal:
+        load_backend("fake_manila", [change])
+    assert PLANTED not in str(refusal.value)
+    assert "credentials do not belong into a recipe" in str(refusal.value)
+
+
+def test_a_credential_in_the_depth_of_a_file_is_refused_and_not_echoed(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"kind: ibm\nshots: 5\nmitigation:\n  zne: {{token: {PLANTED}}}\n")
+    with pytest.raises(RecipeError, match=r"mitigation\.zne\.token: credentials") as refusal:
+        load_backend(path)
+    assert PLANTED not in str(refusal.value)
+
+
 def test_a_recipe_that_is_written_out_reads_back_to_an_equal_one(tmp_path):
-    backend = IBMBackend(name="fake_manila", precision=0.02, mitigation="trex+zne", mode="batch", max_qpu_seconds=30)
+    backend = IBMBackend(name="fake_manila", precision=0.02, mitigation="trex+zne", max_qpu_seconds=30)
     path = tmp_path / "again.yaml"
     path.write_text(recipes.dump(backend))
     assert load_backend(path) == backend
@@ -102,14 +140,7 @@ def test_a_circuit_that_does_not_fit_is_refused():
         IBMBackend(name="fake_manila", shots=64).layer(model(6))
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"mitigation": "zne"}, "zne: it folds two-qubit gates, and the compiled circuit has none"),
-        ({"fractional_gates": True}, "fake_manila is a copy of a processor without them"),
-    ],
-)
-def test_what_cannot_be_honoured_is_refused_before_anything_runs(fields, message, monkeypatch):
+def test_what_cannot_be_honoured_is_refused_before_anything_runs(monkeypatch):
     def submit(self, request, tags):
         raise AssertionError("nothing may run")
 
@@ -118,8 +149,10 @@ def test_what_cannot_be_honoured_is_refused_before_anything_runs(fields, message
     circuit = QuantumCircuit(1)
     circuit.ry(x[0], 0)
     circuit.rx(w[0], 0)
-    with pytest.raises(ValueError, match=message):
-        IBMBackend(name="fake_manila", shots=64, **fields).machine(QNNCircuit(circuit, x, w, [SparsePauliOp("Z")]))
+    with pytest.raises(ProcessorError, match=r"fake_manila: .*zne: it folds two-qubit gates, and the .* has none"):
+        IBMBackend(name="fake_manila", shots=64, mitigation="zne").machine(
+            QNNCircuit(circuit, x, w, [SparsePauliOp("Z")])
+        )
 
 
 class Counted:
@@ -176,6 +209,20 @@ def test_circuits_are_compiled_for_the_pinned_calibration():
     assert bound.compile(model()).target.description == pinned.target.description
 
 
+def test_machines_of_other_streams_draw_shots_of_their_own():
+    backend = IBMBackend(name="fake_manila", shots=64, seed=4)
+    bound = backend.on(backend.open(3))
+    compiled = bound.compile(model())
+    seeds = [
+        machine.requests(np.zeros((2, machine.circuit.num_parameters)), machine.cost)[0].seed
+        for machine in (bound.machine_of(compiled, stream=stream) for stream in (0, 1, 0))
+    ]
+    assert seeds[0] != seeds[1]
+    assert seeds[0] == seeds[2]  # as when the work is done once more
+    other = backend.model_copy(update={"seed": 5}).on(backend.open(3)).machine_of(compiled)
+    assert other.requests(np.zeros((2, other.circuit.num_parameters)), other.cost)[0].seed != seeds[0]
+
+
 def test_the_budget_of_the_recipe_is_that_of_the_connection():
     assert IBMBackend(name="fake_manila", shots=64).open(2).dispatcher.budget is None
     budget = IBMBackend(name="fake_manila", shots=64, max_qpu_seconds=30).open(2).dispatcher.budget
@@ -203,3 +250,81 @@ def test_a_copy_of_a_processor_has_exact_expectation_values_of_its_own():
     )
     with pytest.raises(ValueError, match="least_busy is a processor"):
         IBMBackend(shots=64).snapshot()
+
+
+DEFAULT = SampledSolver(jacobian="noiseless", precision=0.05, max_shots=50_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "solver"),
+    [
+        ([], DEFAULT),
+        (["solver=null"], DEFAULT),
+        (["solver.precision=0.02"], replace(DEFAULT, precision=0.02)),
+        (
+            ["solver.jacobian=measured", "solver.max_shots=200000"],
+            replace(DEFAULT, jacobian="measured", max_shots=200_000),
+        ),
+        (
+            ["solver={kind: sampled, jacobian: measured, precision: 0.1, max_shots: 200000}"],
+            SampledSolver(jacobian="measured", precision=0.1, max_shots=200_000),
+        ),
+        (["solver.precision=null", "solver.max_shots=null"], SampledSolver(jacobian="noiseless")),
+        (
+            ["solver={kind: krasnoselskii_mann, average: true, max_iterations: 40}"],
+            KrasnoselskiiMann(average=True, max_iterations=40),
+        ),
+    ],
+)
+def test_the_recipe_says_which_solver_runs_and_one_option_changes_by_itself(changes, solver):
+    backend = load_backend("fake_torino", changes)
+    assert backend.default_solver() == solver
+    again = recipes.check(yaml.safe_load(recipes.dump(backend)), AnyBackend, source="again")
+    assert again == backend
+    assert type(backend).model_validate_json(backend.model_dump_json()) == backend
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("solver.kind=sampeld", r"solver: Unknown solver: 'sampeld'\. Did you mean 'sampled'\?"),
+        ("solver.precison=0.1", r"option of the solver 'sampled': 'precison'\. Did you mean 'precision'\?"),
+        ("solver.precision=much", "precision must be a number greater than 0; it is 'much'"),
+        ("solver.max_shots=null", "give max_shots, the most that one sample may spend"),
+        ("solver=measured", "'measured' is not valid; expected a mapping, such as {kind:"),
+        ("solver.kind=newton", "newton waits for a residual of 0.0001, which shot noise hides.* take kind: sampled"),
+        ("solver.kind=krasnoselskii_mann", "shot noise hides.* or krasnoselskii_mann with average: true"),
+    ],
+)
+def test_a_solver_that_is_none_or_of_no_use_is_refused_with_what_would_be_right(change, message):
+    with pytest.raises(RecipeError, match=message) as refusal:
+        load_backend("fake_torino", [change])
+    assert str(refusal.value).startswith(f"--set {change}: solver")
+
+
+def classifier(backend, **options):
+    recipe = ClassifierRecipe(
+        class_names=("0", "3"),
+        circuit=recipes.load("circuits", "qdeq4-amplitude", CircuitRecipe),
+        backend=backend,
+        model=ModelRecipe.model_validate({"features": {"pool": {"kernel": 2}}, "penalty": None, **options}),
+    )
+    return QDEQClassifier.from_recipe(recipe, seed=0)
+
+
+def test_the_solver_of_the_backend_runs_unless_the_model_has_one():
+    backend = load_backend("fake_manila", ["solver.precision=0.3"])
+    assert classifier(backend).equilibrium.solver == replace(DEFAULT, precision=0.3)
+    own = classifier(backend, solver={"kind": "sampled", "average": 3})
+    assert own.equilibrium.solver == SampledSolver(average=3)
+
+
+def test_shots_that_pay_no_estimate_are_refused_when_the_model_is_built():
+    # Two evaluations in one basis with 256 shots each; with a measured Jacobian its circuits come on top.
+    classifier(load_backend("fake_manila", ["solver.max_shots=512"]))
+    with pytest.raises(
+        ValueError, match="max_shots=511 is less than the 512 shots that one evaluation and one estimate"
+    ):
+        classifier(load_backend("fake_manila", ["solver.max_shots=511"]))
+    with pytest.raises(ValueError, match="one evaluation, one Jacobian and one estimate take"):
+        classifier(load_backend("fake_manila", ["solver.max_shots=600", "solver.jacobian=measured"]))

@@ -10,9 +10,7 @@ import pytest
 from trained_recipe import TRAINING
 
 from qdeq_qiskit.backends.runtime.local import LocalProcessor
-from qdeq_qiskit.hardware import solving
-from qdeq_qiskit.hardware.solving import submit
-from qdeq_qiskit.hardware.submission import Order, make_plan
+from qdeq_qiskit.hardware import Order, make_plan, solving, submit
 from qdeq_qiskit.training.fit import fit
 from qdeq_qiskit.training.recipe import TrainingRecipe
 

@@ -11,27 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import error_line, qdeq
 from trained_recipe import TRAINING
-from typer.testing import CliRunner, Result
 
-from qdeq_qiskit.cli import app
 from qdeq_qiskit.training.fit import fit
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 pytestmark = pytest.mark.usefixtures("without_report")
-
-
-def qdeq(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def error_line(result: Result) -> str:
-    """The only line on standard error, of a command that ended with a user's error."""
-    assert result.exit_code == 2, (result.output, result.exception)
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert "Traceback" not in result.output
-    return lines[0]
 
 
 def value(output: str, title: str) -> str:
@@ -92,6 +78,16 @@ def test_a_model_is_tuned(run: Path, manila: str) -> None:
     assert (run / "hardware" / "1" / "model" / "model.safetensors").is_file()
 
 
+def test_the_report_of_a_run_says_where_those_of_its_solves_are(run: Path) -> None:
+    for solve in (10, 2, 3):
+        (run / "hardware" / str(solve)).mkdir(parents=True)
+    for solve in (10, 2):
+        (run / "hardware" / str(solve) / "report.html").touch()
+    lines = qdeq("report", run).stdout.splitlines()
+    assert lines[0] == f"report: {run / 'report.html'}"
+    assert lines[1:] == [f"solve {solve}: {run / 'hardware' / str(solve) / 'report.html'}" for solve in (2, 10)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -103,6 +99,7 @@ def test_a_model_is_tuned(run: Path, manila: str) -> None:
         (("submit", "RUN", "--backend", "MANILA", "--max-qpu-seconds", 0), ["max_qpu_seconds", "0"]),
         (("submit", "RUN", "--backend", "MANILA", "--set", "token=abc"), ["credentials"]),
         (("cost", "RUN", "--backend", "MANILA", "--design", "clifford"), ["--design", "surrogate"]),
+        (("tune", "RUN", "--backend", "MANILA", "--learning-rate", -1), ["tune: learning_rate: -1", "greater than 0"]),
         (("submit", "nowhere", "--backend", "MANILA"), ["nowhere", "no such run folder"]),
         (("jobs", "RUN"), ["there is no ledger", "nothing was submitted"]),
         (("resume", "RUN"), ["there is no ledger"]),
@@ -137,7 +134,10 @@ def test_ctrl_c_says_how_to_go_on_and_then_it_does(run: Path, manila: str) -> No
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    try:
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     last = errors.strip().splitlines()[-1]
     assert last.startswith(f"qdeq: interrupted; `qdeq resume {run}` goes on")

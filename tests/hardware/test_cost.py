@@ -16,6 +16,7 @@ from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, qdeq_ansatz, z_r
 from qdeq_qiskit.hardware.cost import Prediction, predict, predict_probes, rehearse
 from qdeq_qiskit.models import ModelRecipe, QDEQClassifier
 from qdeq_qiskit.models.features import Features, Pooling
+from qdeq_qiskit.training.errors import SetupError
 
 SAMPLES = 12
 
@@ -108,3 +109,8 @@ def test_work_that_asks_for_nothing_takes_nothing_and_a_backend_must_be_bound() 
     assert (nothing.jobs, nothing.qpu_seconds, nothing.first_job, nothing.duration) == (0, 0, 0, None)
     with pytest.raises(ValueError, match="bind the backend to one"):
         rehearse(lambda backend: None, IBMBackend(name="fake_manila", shots=10))
+
+
+def test_a_solver_that_cannot_do_the_work_is_refused_when_it_is_rehearsed() -> None:
+    with pytest.raises(SetupError, match="max_shots=100 is less than the 256 shots"):
+        predict(classifier(), bound(solver={"kind": "sampled", "jacobian": "noiseless", "max_shots": 100}), images())

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from qdeq_qiskit.hardware.report import _section
-from qdeq_qiskit.hardware.solving import submit
-from qdeq_qiskit.hardware.submission import Order, make_plan
+from qdeq_qiskit.hardware import Order, make_plan, submit
+from qdeq_qiskit.hardware.report.sections import Section
 
 
 def test_the_report_of_a_surrogate_says_what_ran_where_and_how_far_circuits_are(run: Path, manila: str) -> None:
@@ -25,11 +24,11 @@ def test_the_report_of_a_surrogate_says_what_ran_where_and_how_far_circuits_are(
 
 
 def test_mappings_stand_side_by_side_and_plain_values_below_each_other() -> None:
-    offset = _section("offset", {"expected": {"samples": 3, "w_moved": 0.25}, "found": {"samples": 3}})
+    offset = Section.of("offset", {"expected": {"samples": 3, "w_moved": 0.25}, "found": {"samples": 3}})
     assert offset.columns == ("expected", "found")
     assert offset.lines == [("samples", ["3", "3"]), ("w moved", ["0.25", "–"])]
-    alone = _section("offset", {"expected": {"samples": 3}, "found": None})
+    alone = Section.of("offset", {"expected": {"samples": 3}, "found": None})
     assert alone.columns == ("expected",)
-    plain = _section("tuning", {"steps": 2, "loss": [0.5, 0.25], "before": {"accuracy": 1.0}})
+    plain = Section.of("tuning", {"steps": 2, "loss": [0.5, 0.25], "before": {"accuracy": 1.0}})
     assert plain.columns == ()
     assert plain.lines == [("steps", ["2"]), ("loss", ["0.5, 0.25"])]

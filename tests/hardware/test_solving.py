@@ -17,9 +17,8 @@ from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.backends.runtime.errors import BudgetError, HardwareError, LedgerError
 from qdeq_qiskit.backends.runtime.ledger import Ledger
 from qdeq_qiskit.backends.runtime.local import LocalProcessor
+from qdeq_qiskit.hardware import Order, Solved, cancel, make_plan, resume, submit
 from qdeq_qiskit.hardware.solve_folder import LEDGER
-from qdeq_qiskit.hardware.solving import Solved, cancel, resume, submit
-from qdeq_qiskit.hardware.submission import Order, make_plan
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise.calibration import read_calibration
 from qdeq_qiskit.recipes import RecipeError
@@ -149,7 +148,7 @@ def test_another_model_is_refused_where_a_solve_was_begun_with_this_one(
 def test_a_seed_that_is_not_given_is_drawn_and_pinned(run: Path, tmp_path: Path) -> None:
     (tmp_path / "unseeded.yaml").write_text("{kind: ibm, name: fake_manila, shots: 64, seed: null}")
     settings = [make_plan(Order(run, str(tmp_path / "unseeded.yaml"), 2)).work.settings for _ in range(2)]
-    seeds = [each.backend.seed for each in settings]  # type: ignore[attr-defined]
+    seeds = [each.backend.seed for each in settings]
     assert None not in seeds
     assert seeds[0] != seeds[1]
 
@@ -209,9 +208,16 @@ def test_resume_and_cancel_say_where_nothing_was_submitted(run: Path) -> None:
     assert not (run / LEDGER).exists()
 
 
+@pytest.mark.parametrize("change", [{"method": "circuit"}, {"samples": 0}, {"test_samples": 0}])
+def test_an_order_of_nothing_that_can_be_done_is_refused(change: dict[str, object]) -> None:
+    (key,) = change
+    with pytest.raises(RecipeError, match=rf"{key}.*expected"):
+        Order(Path("run"), "fake_manila", **({"samples": 2} | change))  # type: ignore[arg-type]
+
+
 def test_an_order_changes_the_recipe(run: Path, manila: str) -> None:
     order = Order(run, manila, 2, overrides=["shots=100"], seed=5, max_qpu_seconds=77.0)
     backend = make_plan(order).work.settings.backend
-    assert (backend.shots, backend.seed, backend.max_qpu_seconds) == (100, 5, 77.0)  # type: ignore[attr-defined]
+    assert (backend.shots, backend.seed, backend.max_qpu_seconds) == (100, 5, 77.0)
     with pytest.raises(RecipeError, match="max_qpu_seconds"):
         make_plan(replace(order, max_qpu_seconds=-1.0))

@@ -83,9 +83,9 @@ def test_intervals_are_centred_on_the_answer_and_as_wide_as_draws_scatter(mode: 
     # Draws of one's own, solved one by one through the classifier.
     states, labels = [], []
     for operators in measured(2000, mode).replicates(40, seed=9):
-        other = case(mode).classifier.on_backend(SurrogateBackend.of(measured(2000, mode)))
-        other.equilibrium.layer._operators = operators
-        each = evaluate(other, images)
+        # As if each output's operator had been measured by one preparation of its own.
+        drawn = replace(measured(2000, mode), values=torch.eye(4).double(), duals=operators, uncorrected=operators)
+        each = evaluate(case(mode).classifier.on_backend(SurrogateBackend.of(drawn)), images)
         states.append(each.state)
         labels.append(each.predicted)
     spread = np.std(states, axis=0)
@@ -125,12 +125,7 @@ def test_what_is_found_without_shots_is_what_was_expected() -> None:
     images = case().images
     surrogate = on_surrogate(None)
     report = offset_report(
-        evaluate(surrogate, images),
-        evaluate(on_snapshot(), images),
-        expected=expected(),
-        tolerance=1e-4,
-        classifier=surrogate,
-        images=images,
+        surrogate, images, evaluate(surrogate, images), evaluate(on_snapshot(), images), expected=expected()
     )
     assert report.found is not None
     found, wanted = report.found.figures(), report.expected.figures()
@@ -143,16 +138,18 @@ def test_what_is_found_without_shots_is_what_was_expected() -> None:
 
 def test_a_root_that_lies_where_noise_does_not_move_it_counts_as_another_branch() -> None:
     images = case().images
-    one = evaluate(on_surrogate(None), images)
+    surrogate = on_surrogate(None)
+    one = evaluate(surrogate, images)
     widths = np.full(12, 0.01)
     other = evaluate(on_snapshot(), images)
     moved = other.state.copy()
     moved[3] += 0.5
     report = offset_report(
+        surrogate,
+        images,
         replace(one, half_width=widths),
         replace(other, state=moved, half_width=widths),
         expected=expected(),
-        tolerance=1e-4,
     )
     assert report.found is not None
     assert report.found.displacement.branch_changes == 1
@@ -160,7 +157,8 @@ def test_a_root_that_lies_where_noise_does_not_move_it_counts_as_another_branch(
 
 
 def test_without_circuits_the_report_says_what_is_expected_alone() -> None:
-    report = offset_report(evaluate(on_surrogate(None), case().images), None, expected=expected(), tolerance=1e-4)
+    surrogate, images = on_surrogate(None), case().images
+    report = offset_report(surrogate, images, evaluate(surrogate, images), None, expected=expected())
     assert report.figures()["found"] is None
     assert len(report.sentences()) == 1
     assert torch.isfinite(torch.tensor(report.figures()["expected"]["median_displacement"]))

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from qdeq_qiskit.training import RunDirectory
-from qdeq_qiskit.training.evaluate_run import Comparison, evaluate_run
+from qdeq_qiskit.training.comparison import Comparison
+from qdeq_qiskit.training.evaluate_run import evaluate_run
 from qdeq_qiskit.training.evaluation import Evaluation
 
 

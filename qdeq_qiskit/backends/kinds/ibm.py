@@ -14,6 +14,7 @@ from qdeq_qiskit.backends.kinds._ibm_options import IBMOptions
 from qdeq_qiskit.backends.kinds.snapshot import SnapshotBackend
 from qdeq_qiskit.backends.mitigated import check_mitigation
 from qdeq_qiskit.backends.runtime.connection import Connection
+from qdeq_qiskit.backends.runtime.errors import ProcessorError
 from qdeq_qiskit.backends.runtime.isa import check_gates
 from qdeq_qiskit.backends.runtime.job import Processor
 from qdeq_qiskit.backends.runtime.local import LocalProcessor
@@ -21,7 +22,7 @@ from qdeq_qiskit.backends.runtime.machine import Execution, RuntimeMachine
 from qdeq_qiskit.backends.runtime.qpu_time import QPUTime
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import SampledSolver, Solver
+from qdeq_qiskit.equilibrium import Solver
 from qdeq_qiskit.noise import CircuitNoise, MitigationRecipe
 from qdeq_qiskit.noise.snapshots import Snapshot
 
@@ -114,17 +115,24 @@ class IBMBackend(IBMOptions):
 
         Raises:
             ValueError: as `layer`.
+            ProcessorError: its gates or the mitigation cannot be had there.
         """
         connection = self._connected(qnn.num_qubits)
         return self._machine(self.compile(qnn, connection.snapshot), connection)
 
-    def machine_of(self, compiled: CompiledCircuit) -> RuntimeMachine:
+    def machine_of(self, compiled: CompiledCircuit, *, stream: int = 0) -> RuntimeMachine:
         """What runs a circuit that is compiled already, for this processor.
+
+        Args:
+            compiled: the circuit.
+            stream: at least 0; machines of other streams draw other shots under the recipe's seed.
 
         Raises:
             ValueError: as `layer`.
         """
-        return self._machine(compiled, self._connected(compiled.num_qubits))
+        machine = self._machine(compiled, self._connected(compiled.num_qubits))
+        machine.restart(stream)
+        return machine
 
     def _machine(self, compiled: CompiledCircuit, connection: Connection) -> RuntimeMachine:
         processor, recipe = connection.processor, self.mitigation or MitigationRecipe()
@@ -134,7 +142,10 @@ class IBMBackend(IBMOptions):
             noise = connection.snapshot.noise(compiled, idle_relaxation=self.decouples)
         else:
             noise = CircuitNoise(compiled.num_qubits)
-        check_mitigation(compiled, noise, recipe, self.num_shots)
+        try:
+            check_mitigation(compiled, noise, recipe, self.num_shots)
+        except ValueError as error:
+            raise ProcessorError(f"{processor.name}: {error}") from error
         return RuntimeMachine(
             compiled,
             connection.dispatcher,
@@ -144,6 +155,7 @@ class IBMBackend(IBMOptions):
             seed=self.seed,
             execution=Execution(self.init_qubits, self.rep_delay, self.max_execution_time),
             time=QPUTime(processor.rep_delay),
+            measured_qubits=processor.measured_qubits,
         )
 
     def _connected(self, num_qubits: int) -> Connection:
@@ -164,8 +176,6 @@ class IBMBackend(IBMOptions):
         begins: bool,
     ) -> Processor:
         if self.is_fake:
-            if self.fractional_gates:
-                raise ValueError(f"fractional_gates: {self.name} is a copy of a processor without them; leave it out")
             return LocalProcessor.fake(self.name, rep_delay=self.rep_delay)
         from qdeq_qiskit.backends.runtime.ibm_processor import open_processor
 
@@ -200,6 +210,4 @@ class IBMBackend(IBMOptions):
         )
 
     def default_solver(self) -> Solver:
-        # On FakeTorino and MNIST-4 this takes 23 to 36 s of a processor for 20 images, by the formula of `qpu_time`;
-        # with a measured Jacobian and 4096 shots an evaluation it is 1,400 s.
-        return SampledSolver(jacobian="noiseless", precision=0.05, max_shots=50_000)
+        return self.solver.make()

@@ -35,6 +35,7 @@ class SampledMap(MeasuredMap[Layer]):
 
     @property
     def noiseless(self) -> FixedPointMap:
+        self._source.check_reach(len(self._x))
         x, weight, lift = (tensor.detach().cpu().double() for tensor in (self._x, self._weight, self._lift))
         return self._source.noiseless.bind(x, lift, weight)
 

@@ -13,9 +13,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, final
+from urllib.parse import quote, quote_plus
 
-from qdeq_qiskit.backends.runtime.client_faults import told
+from qdeq_qiskit.backends.runtime.client_faults import told, went_unanswered
 from qdeq_qiskit.backends.runtime.errors import AccountError
+from qdeq_qiskit.backends.runtime.retries import TransientFault
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import QiskitRuntimeService
@@ -24,6 +26,7 @@ HOW_TO_SAVE = (
     "save one once, in Python, by `QiskitRuntimeService.save_account(token=..., instance=...)` of qiskit_ibm_runtime, "
     "or set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE in the environment"
 )
+_UNREADABLE = f"the saved accounts cannot be read ({{}}); {HOW_TO_SAVE}"
 _CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 _LOGGERS = ("qiskit_ibm_runtime", "ibm_cloud_sdk_core", "ibm-cloud-sdk-core", "urllib3", "requests")
 _HEADER = re.compile(r"(?i)\b(bearer|apikey)\s+[\w.~+/=-]{8,}")
@@ -47,6 +50,7 @@ def open_service(
     from qiskit_ibm_runtime import QiskitRuntimeService
     from qiskit_ibm_runtime.accounts import AccountNotFoundError, InvalidAccountError
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
+    from requests import RequestException
 
     if channel is not None and channel not in _CHANNELS:
         raise AccountError(f"channel must be one of {', '.join(_CHANNELS)}, not {channel!r}")
@@ -60,9 +64,21 @@ def open_service(
             except AccountNotFoundError:
                 raise AccountError(f"there is no account at IBM Quantum on this machine: {HOW_TO_SAVE}") from None
             except (InvalidAccountError, IBMInputValueError) as error:
+                if went_unanswered(error):
+                    raise TransientFault("opening the account: IBM Cloud does not answer") from None
                 raise AccountError(hide(f"the account cannot be used: {_line(error)}; {HOW_TO_SAVE}")) from None
-    except (KeyError, ValueError) as error:  # a file of accounts that is none
-        raise AccountError(f"the saved accounts cannot be read ({type(error).__name__}); {HOW_TO_SAVE}") from None
+            except ValueError as error:
+                if isinstance(error, RequestException):
+                    raise
+                raise AccountError(
+                    _UNREADABLE.format(type(error).__name__)
+                ) from None  # a file of accounts that is none
+    except KeyError as error:  # the same
+        raise AccountError(_UNREADABLE.format(type(error).__name__)) from None
+    # Loggers are made when modules are read, and each has to have the filter.
+    import qiskit_ibm_runtime.executor_estimator
+    import qiskit_ibm_runtime.results  # noqa: F401
+
     _keep_out_of_logs(hide)
     # The client waits for ever, as on a connection that died. Each instance of the account has a client of its own.
     for client in (service._active_api_client, *service._api_clients.values()):
@@ -88,7 +104,8 @@ def _without_warnings() -> Iterator[None]:
 
 def hiding(tokens: set[str]) -> Callable[[str], str]:
     """What takes tokens, and whatever stands behind `Bearer` or `apikey`, out of a text."""
-    secrets = sorted((token for token in tokens if token), key=len, reverse=True)
+    written = {form for token in tokens if token for form in (token, quote(token, safe=""), quote_plus(token))}
+    secrets = sorted(written, key=len, reverse=True)
 
     def hide(text: str) -> str:
         for secret in secrets:

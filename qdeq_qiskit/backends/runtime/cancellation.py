@@ -9,6 +9,9 @@ from qdeq_qiskit.backends.runtime.job_row import SUBMITTING, JobRow
 from qdeq_qiskit.backends.runtime.retries import patiently
 from qdeq_qiskit.backends.runtime.solve import Solve
 from qdeq_qiskit.backends.runtime.surroundings import LISTINGS, listed
+from qdeq_qiskit.backends.runtime.usage import seconds_charged
+
+_REASON = "cancelled by `qdeq cancel`"
 
 
 def cancel_jobs(solve: Solve, processor: Processor, *, sleep: Callable[[float], None]) -> list[str]:
@@ -21,13 +24,31 @@ def cancel_jobs(solve: Solve, processor: Processor, *, sleep: Callable[[float], 
     for row in solve.jobs():
         if not row.is_pending:
             continue
+        ends = []
         for job in _jobs_of(row, processor, sleep):
             doing = f"{processor.name}: cancelling job {job.id}"
             if patiently(job.state, sleep=sleep, doing=doing) in (JobState.QUEUED, JobState.RUNNING):
                 patiently(job.cancel, sleep=sleep, doing=doing)
                 cancelled.append(job.id)
-        solve.update_job(row, state=JobState.CANCELLED.value, reason="cancelled by `qdeq cancel`")
+            # One that ended before it could be cancelled is charged as any other.
+            ends.append((job, patiently(job.state, sleep=sleep, doing=doing)))
+        _note_end(solve, row, ends, sleep)
     return cancelled
+
+
+def _note_end(solve: Solve, row: JobRow, ends: list[tuple[Job, JobState]], sleep: Callable[[float], None]) -> None:
+    """Write down how a job ended, and what it is charged with all the same."""
+    if not ends:  # the service never took it, or knows it no more
+        known = {} if row.job_id is not None else {"qpu_seconds": 0.0}
+        solve.update_job(row, state=JobState.CANCELLED.value, reason=_REASON, **known)
+        return
+    job, state = next((end for end in ends if end[1] is JobState.DONE), ends[0])
+    seconds = seconds_charged(job, sleep=sleep)
+    if state is JobState.DONE:
+        solve.update_job(row, job_id=job.id, state=state.value, qpu_seconds=seconds)
+    else:
+        ended = state if state is JobState.FAILED else JobState.CANCELLED
+        solve.update_job(row, job_id=job.id, state=ended.value, reason=_REASON, qpu_seconds=seconds)
 
 
 def _jobs_of(row: JobRow, processor: Processor, sleep: Callable[[float], None]) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def _translated(error: Exception, doing: str, hide: Callable[[str], str], warned
         )
     if status == 403:
         return AccountError(f"{what}; the account's plan or instance does not allow it")
-    if status is not None and (status == 429 or status >= 500 or status == _NO_ANSWER):
+    if went_unanswered(error):
         return TransientFault(what)
     if isinstance(error, RequestException | ConnectionError | TimeoutError):
         return TransientFault(what)
@@ -70,10 +71,30 @@ def _translated(error: Exception, doing: str, hide: Callable[[str], str], warned
         return ProcessorError(what)
     if isinstance(error, KeyError):  # the client looks up fields of an answer without a thought
         return TransientFault(f"{doing}: the service's answer has no {hide(_line(error))}")
+    if isinstance(error, TypeError | AttributeError | IndexError) and _is_the_clients(error):
+        return TransientFault(f"{doing}: the service's answer cannot be read ({type(error).__name__})")
+    if isinstance(error, ValueError) and _is_the_clients(error):
+        return ProcessorError(f"{doing}: the client cannot make sense of it ({hide(_line(error))})")
     return None
 
 
 _NO_ANSWER = -1
+_CLIENT = ("qiskit_ibm_runtime", "ibm_cloud_sdk_core", "ibm_platform_services", "ibm_quantum_schemas")
+
+
+def _is_the_clients(error: BaseException) -> bool:
+    """Whether an error came up in the client, or in what it called: it reads answers without a doubt."""
+    modules = [
+        str(frame.f_globals.get("__name__", "")).split(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    ours = max((place for place, module in enumerate(modules) if module == "qdeq_qiskit"), default=-1)
+    return any(module in _CLIENT for module in modules[ours + 1 :])
+
+
+def went_unanswered(error: BaseException) -> bool:
+    """Whether behind an error there is a request that got no answer, or that of a server in trouble."""
+    status = _status(error)
+    return status is not None and (status in (429, _NO_ANSWER) or status >= 500)
 
 
 def _status(error: BaseException) -> int | None:
@@ -81,6 +102,7 @@ def _status(error: BaseException) -> int | None:
 
     The client hides the error of the request behind one of its own, but leaves it as the context.
     """
+    from ibm_cloud_sdk_core import ApiException
     from qiskit_ibm_runtime.api.exceptions import RequestsApiError
     from requests import RequestException
 
@@ -89,6 +111,8 @@ def _status(error: BaseException) -> int | None:
     while link is not None:
         if isinstance(link, RequestsApiError):
             found = link.status_code
+        elif isinstance(link, ApiException):
+            found = _NO_ANSWER if link.status_code is None else link.status_code
         elif isinstance(link, RequestException):
             found = _NO_ANSWER if link.response is None else link.response.status_code
         if found not in (None, _NO_ANSWER):

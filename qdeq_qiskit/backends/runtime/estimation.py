@@ -143,7 +143,7 @@ def result_of(job: Any) -> PubResult[Any]:
         return job.result()[0]
 
 
-def jobs_of(rows: int, cost: MitigationCost, *, num_qubits: int, instructions: int = 0) -> list[int]:
+def jobs_of(rows: int, cost: MitigationCost, *, measured_qubits: int, instructions: int = 0) -> list[int]:
     """How many rows each job of one call gets, within the limits of executions, circuits, instructions and bytes.
 
     A row is never divided, though it alone may exceed them.
@@ -151,14 +151,14 @@ def jobs_of(rows: int, cost: MitigationCost, *, num_qubits: int, instructions: i
     Args:
         rows: of angles.
         cost: of one row.
-        num_qubits: wires of the compiled circuit.
+        measured_qubits: read out at each shot: on a processor all that it has, whatever the circuit uses.
         instructions: of one circuit for a qubit, as `isa.control_instructions` counts them; 0 if they do not matter.
     """
     circuits = min(MAX_CIRCUITS, MAX_INSTRUCTIONS // max(instructions, 1))
     size = min(
         (MAX_EXECUTIONS - cost.calibration_shots) // cost.shots_per_row,
         (circuits - cost.calibration_circuits) // cost.circuits_per_row,
-        _MAX_BYTES // (cost.shots_per_row * num_qubits),
+        _MAX_BYTES // (cost.shots_per_row * measured_qubits),
     )
     size = max(1, size)
     return [min(size, rows - start) for start in range(0, rows, size)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from qdeq_qiskit.backends.runtime.client_faults import told
 from qdeq_qiskit.backends.runtime.errors import HardwareError, JobError
-from qdeq_qiskit.backends.runtime.estimation import outcome_of, result_of
+from qdeq_qiskit.backends.runtime.estimation import outcome_of
 from qdeq_qiskit.backends.runtime.job import Job, JobOutcome, JobRequest, JobState
 from qdeq_qiskit.backends.runtime.retries import TransientFault
 
@@ -54,26 +56,32 @@ class IBMJob(Job):
         return self._hide(" ".join(message.split())).removeprefix(f"Job {self.id} has failed: ")
 
     def outcome(self, request: JobRequest) -> JobOutcome:
+        from qdeq_qiskit.backends.runtime.ibm_result import estimates_of, text_of
+
         try:
             with told(f"fetching the result of job {self.id}", self._hide):
-                item = result_of(self._job)
+                text = text_of(self._job)
         except TransientFault:
             raise
         except HardwareError as error:
             raise JobError(f"the result of job {self.id} cannot be had ({error})") from None
-        except Exception as error:  # whatever the client's decoders make of what the service sent
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="No positive, finite standard errors")
+                arrays = outcome_of(estimates_of(text), request)
+        except JobError as error:
+            raise JobError(f"the result of job {self.id} is malformed ({error})") from None
+        except Exception as error:  # whatever is made of what the service sent
             what = self._hide(" ".join(str(error).split()))[:200]
             raise JobError(f"the result of job {self.id} is malformed ({type(error).__name__}: {what})") from None
         try:
-            return JobOutcome(outcome_of(item, request), self.qpu_seconds())
-        except JobError as error:
-            raise JobError(f"the result of job {self.id} is malformed ({error})") from None
+            return JobOutcome(arrays, self.qpu_seconds())
+        except HardwareError:  # it can be asked for later, and is no reason to lose a result
+            return JobOutcome(arrays, None)
 
     def qpu_seconds(self) -> float | None:
         with told(f"asking for the usage of job {self.id}", self._hide):
-            usage = self._job.metrics().get("usage") or {}
-        seconds = usage.get("qpu_charge_time_seconds")
-        return None if seconds is None or usage.get("status") == "pending" else float(seconds)
+            return _charged(self._job.metrics())
 
     def cancel(self) -> None:
         from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError
@@ -81,3 +89,14 @@ class IBMJob(Job):
         # What has ended cannot be cancelled, and need not be.
         with told(f"cancelling job {self.id}", self._hide), suppress(RuntimeInvalidStateError):
             self._job.cancel()
+
+
+def _charged(metrics: Any) -> float | None:
+    """The seconds that a job is charged with; None if the service does not know them yet, or says what is no time."""
+    usage = metrics.get("usage") if isinstance(metrics, dict) else None
+    if not isinstance(usage, dict) or usage.get("status") == "pending":
+        return None
+    seconds = usage.get("qpu_charge_time_seconds")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    return float(seconds) if 0 <= seconds < math.inf else None

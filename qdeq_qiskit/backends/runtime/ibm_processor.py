@@ -17,7 +17,7 @@ from qdeq_qiskit.backends.runtime.estimation import run_estimator
 from qdeq_qiskit.backends.runtime.ibm_job import IBMJob
 from qdeq_qiskit.backends.runtime.job import Job, JobRequest, Processor
 from qdeq_qiskit.backends.runtime.qpu_time import REP_DELAY
-from qdeq_qiskit.backends.runtime.retries import TransientFault, patiently
+from qdeq_qiskit.backends.runtime.retries import OPENING_TRIES, TransientFault, patiently
 from qdeq_qiskit.recipes import nearest
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def open_processor(
         processor.belong_to(session_id, on_session=on_session, max_seconds=max_session_seconds)
         return processor
 
-    return patiently(opened, sleep=sleep, doing=f"opening {name}")
+    return patiently(opened, sleep=sleep, doing=f"opening {name}", tries=OPENING_TRIES)
 
 
 def _found(
@@ -105,6 +105,8 @@ def _found(
                 raise ProcessorError(
                     f"least_busy: no processor with at least {num_qubits} qubits is online ({there})"
                 ) from None
+            if name in known:
+                raise TransientFault(f"asking for {name}: the service does not describe it") from None
             close = nearest(name, known)
             guess = f"did you mean {close!r}? " if close else ""
             raise ProcessorError(f"there is no processor {name!r} in this instance; {guess}({there})") from None
@@ -151,11 +153,13 @@ class IBMProcessor(Processor):
         hide: Callable[[str], str],
     ) -> None:
         self.name, self.target = str(backend.name), backend.target
+        # The estimator puts a measurement of every qubit at the end of the circuits that it gets.
+        self.measured_qubits = int(backend.num_qubits)
         default = getattr(backend.configuration(), "default_rep_delay", None)
         self.rep_delay = default or REP_DELAY
         self.session_id: str | None = None
         self._service, self._backend, self._mode, self._hide = service, backend, mode, hide
-        self._instance, self._fractional_gates = service.active_instance(), fractional_gates
+        self.instance, self._fractional_gates = service.active_instance(), fractional_gates
         self._session: Session | Batch | None = None
         self._on_session: Callable[[str], None] | None = None
         self._max_session_seconds: int | None = None
@@ -174,7 +178,7 @@ class IBMProcessor(Processor):
 
     def find(self, tag: str) -> list[Job]:
         with told(f"{self.name}: listing jobs", self._hide):
-            jobs = self._service.jobs(job_tags=[tag], limit=20, descending=False, instance=self._instance)
+            jobs = self._service.jobs(job_tags=[tag], limit=20, descending=False, instance=self.instance)
         return [IBMJob(job, self._service, self._hide) for job in jobs]
 
     def job(self, job_id: str) -> Job | None:

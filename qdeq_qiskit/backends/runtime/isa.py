@@ -48,7 +48,8 @@ def check_gates(circuit: QuantumCircuit, physical: tuple[int, ...], target: Targ
     if missing:
         raise ProcessorError(
             f"{name} has no {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}, which the compiled circuit "
-            "uses: its calibration may have changed since; compile the circuit for it anew"
+            "uses: its calibration may have changed since; compile it anew (a solve that was begun waits "
+            "until they are back, or is given up by `qdeq cancel`, and submitted anew)"
         )
     if any(gate == "rzz" for gate, _ in circuit_gates(circuit)) and "rx" not in target.operation_names:
         raise ProcessorError(

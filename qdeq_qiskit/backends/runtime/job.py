@@ -114,12 +114,16 @@ class Processor(ABC):
         target: its gates, coupling, durations and errors.
         is_local: whether jobs run in this process, so that they end with it.
         rep_delay: seconds between two executions.
+        measured_qubits: read out at each shot, used or not; None where only the wires in use are.
+        instance: of the service, by its CRN, that has the jobs; None where there is none.
     """
 
     name: str
     target: Target
     is_local: bool
     rep_delay: float
+    measured_qubits: int | None = None
+    instance: str | None = None
 
     @abstractmethod
     def submit(self, request: JobRequest, tags: list[str]) -> Job:

@@ -6,7 +6,8 @@ over M shots of one circuit the covariance of the means of P and Q is
 :math:`(\langle PQ\rangle - \langle P\rangle\langle Q\rangle)/(M - 1)`.
 
 With M shots shared by R random circuits the variance is that of the means of these circuits, which differ by more than
-their shots where a twirled error does; what it exceeds that of the shots by is taken as independent between strings.
+their shots where a twirled error does. How strings go together is taken from the shots all the same: such a variance of
+few circuits is itself known to √(2/R) only, so most of what it is larger or smaller by is chance.
 """
 
 from __future__ import annotations
@@ -122,9 +123,10 @@ class JointReadout:
         # Runtime divides the spread over R circuits by R where an unbiased variance has R − 1.
         seen = (spread[:terms] ** 2 * (cost.randomizations / (cost.randomizations - 1))).transpose(1, 2, 0)
         of_shots = np.diagonal(covariance, axis1=2, axis2=3)
-        ratio = np.sqrt(np.divide(seen, of_shots, out=np.ones_like(seen), where=of_shots > seen))
-        more = np.maximum(seen - of_shots, 0.0)
-        return np.asarray(ratio[..., :, None] * covariance * ratio[..., None, :] + more[..., None] * np.eye(terms))
+        known = of_shots > 1e-12
+        ratio = np.sqrt(np.divide(seen, of_shots, out=np.zeros_like(seen), where=known))
+        rest = np.where(known, 0.0, seen)
+        return np.asarray(ratio[..., :, None] * covariance * ratio[..., None, :] + rest[..., None] * np.eye(terms))
 
     def _products_of(self, raw: np.ndarray) -> np.ndarray:
         """Mean of the product of every two strings, (N, F, T, T); anything where it is not known."""

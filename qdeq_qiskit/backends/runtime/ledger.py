@@ -184,7 +184,9 @@ class Ledger:
 
     def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
         """The first row of a query."""
-        return self.execute(sql, *values).fetchone()
+        with self._turn, told(self.name):
+            return self._connection.execute(sql, values).fetchone()
 
     def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self.execute(sql, *values).fetchall()
+        with self._turn, told(self.name):
+            return self._connection.execute(sql, values).fetchall()

@@ -83,6 +83,10 @@ def told(name: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_DBMOVED":
+            raise LedgerError(f"{name}: was moved, deleted or replaced while it was in use; put it back") from error
+        if "decode" in str(error):
+            raise LedgerError(f"{name}: the ledger is damaged ({error}); put back a copy of it") from error
         raise LedgerError(f"{name}: the ledger cannot be read or written ({error})") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise LedgerError(f"{name}: the ledger is damaged, or is none ({error}); put back a copy of it") from error

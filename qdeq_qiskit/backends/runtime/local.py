@@ -29,12 +29,15 @@ class LocalProcessor(Processor):
     Args:
         snapshot: the processor's calibration.
         rep_delay: seconds between two executions, of which a simulator has none.
+        measured_qubits: of the processor that it stands for, so that jobs are divided as there; None for the wires in
+            use.
     """
 
     is_local = True
 
-    def __init__(self, snapshot: Snapshot, *, rep_delay: float = REP_DELAY) -> None:
+    def __init__(self, snapshot: Snapshot, *, rep_delay: float = REP_DELAY, measured_qubits: int | None = None) -> None:
         self.name, self.target, self.rep_delay = snapshot.name, snapshot.target, rep_delay
+        self.measured_qubits = measured_qubits
         self._snapshot = snapshot
         self._simulators: dict[object, BackendV2] = {}
 

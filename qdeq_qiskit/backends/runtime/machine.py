@@ -65,6 +65,7 @@ class JobMachine(Machine):
         shots: of each circuit, in each basis and at each noise factor.
         seed: of what a simulator draws; None for a new one.
         execution: how a processor repeats a circuit.
+        measured_qubits: read out at each shot; None for the circuit's wires.
 
     Attributes:
         cost: of one row and one calibration at `shots`, random circuits counted one by one.
@@ -83,6 +84,7 @@ class JobMachine(Machine):
         shots: int,
         seed: int | None,
         execution: Execution,
+        measured_qubits: int | None = None,
     ) -> None:
         observables = compiled.observables
         if recipe.readout == "matrix":
@@ -95,6 +97,7 @@ class JobMachine(Machine):
         self.circuits_per_row = self.cost.configurations_per_row
         self.rows_run = self.shots_run = self.circuits_run = self.jobs_run = 0
         self._compiled, self._noise, self._recipe, self._execution = compiled, noise, recipe, execution
+        self._measured_qubits = measured_qubits or compiled.num_qubits
         factors = recipe.zne.noise_factors if recipe.zne else (1.0,)
         self._duration = circuit_duration(compiled, init_qubits=execution.init_qubits, noise_factors=factors)
         self._instructions = control_instructions(compiled.circuit, noise_factor=math.fsum(factors) / len(factors))
@@ -137,7 +140,7 @@ class JobMachine(Machine):
 
     def jobs(self, rows: int, cost: MitigationCost) -> list[int]:
         """How many of some rows each job gets, if a row costs that."""
-        return jobs_of(rows, cost, num_qubits=self._compiled.num_qubits, instructions=self._instructions)
+        return jobs_of(rows, cost, measured_qubits=self._measured_qubits, instructions=self._instructions)
 
     def _measured(self, rows: np.ndarray, cost: MitigationCost) -> Measurement:
         requests = self.requests(rows, cost)
@@ -180,6 +183,7 @@ class RuntimeMachine(JobMachine):
         seed: of what a simulator draws; None for a new one.
         execution: how the processor repeats a circuit.
         time: the formula of the processor's seconds.
+        measured_qubits: read out at each shot; None for the circuit's wires.
     """
 
     def __init__(
@@ -193,8 +197,17 @@ class RuntimeMachine(JobMachine):
         seed: int | None,
         execution: Execution,
         time: QPUTime,
+        measured_qubits: int | None = None,
     ) -> None:
-        super().__init__(compiled, noise, recipe, shots=shots, seed=seed, execution=execution)
+        super().__init__(
+            compiled,
+            noise,
+            recipe,
+            shots=shots,
+            seed=seed,
+            execution=execution,
+            measured_qubits=measured_qubits,
+        )
         self._dispatcher, self._time = dispatcher, time
         _check_size(self.cost)
         self.shots_per_call = round(JOB_OVERHEAD / time.execution(self._duration))

@@ -185,7 +185,7 @@ class Budget:
             raise BudgetError(
                 f"the next job would take about {seconds:.1f} s of the processor, and of max_qpu_seconds = "
                 f"{self.max_seconds:g} s only {max(self.left, 0.0):.1f} s are left: raise max_qpu_seconds, or take "
-                "fewer samples or shots"
+                "fewer samples or shots (a solve keeps the budget that it began with, so `qdeq cancel` it first)"
             )
 
     def charge(self, job: Hashable, seconds: float) -> None:

@@ -7,18 +7,25 @@ A fault is transient if the same request may succeed a little later: no connecti
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from qdeq_qiskit.backends.runtime.errors import HardwareError, ProcessorError
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 _TRIES = 9  # with the waits below: for about four minutes
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 120.0
+_SILENT_WAIT = 4.0  # seconds; whoever waits longer is told
+
+OPENING_TRIES = 4
+"""How often a processor is opened; nothing is under way then, and somebody sits there."""
 
 JOB_TRIES = 3
 """How often a job is handed in, if it fails of a transient cause."""
@@ -40,29 +47,37 @@ def is_transient_failure(reason: str | None) -> bool:
     return bool(codes) and int(codes[0]) in TRANSIENT_CODES
 
 
-def patiently(call: Callable[[], T], *, sleep: Callable[[float], None], doing: str) -> T:
+def patiently(call: Callable[[], T], *, sleep: Callable[[float], None], doing: str, tries: int = _TRIES) -> T:
     """What `call` returns, which is called again after a while as long as its faults are transient.
 
     Args:
         call: may be called any number of times.
         sleep: waits for some seconds.
         doing: what it does, for the message.
+        tries: how often it is called at most.
 
     Raises:
-        ProcessorError: it did not succeed for minutes.
+        ProcessorError: it did not succeed, as a rule for minutes.
     """
+
+    def tell(state: RetryCallState) -> None:
+        wait = state.upcoming_sleep
+        if wait >= _SILENT_WAIT and state.outcome is not None:
+            _log.warning("%s: %s; trying again in %.0f s", doing, state.outcome.exception(), wait)
+
     retrying = Retrying(
         retry=retry_if_exception_type(TransientFault),
-        stop=stop_after_attempt(_TRIES),
+        stop=stop_after_attempt(tries),
         wait=wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT),
         sleep=sleep,
+        before_sleep=tell,
         reraise=True,
     )
     try:
         return retrying(call)
     except TransientFault as fault:
         raise ProcessorError(
-            f"{doing}: tried {_TRIES} times in vain ({fault}); nothing is lost, `qdeq resume` goes on from here"
+            f"{doing}: tried {tries} times in vain ({fault}); nothing is lost, `qdeq resume` goes on from here"
         ) from None
 
 

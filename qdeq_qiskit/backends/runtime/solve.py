@@ -6,7 +6,6 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -15,7 +14,6 @@ from qdeq_qiskit.backends.runtime.errors import LedgerError
 from qdeq_qiskit.backends.runtime.fingerprint import fingerprint
 from qdeq_qiskit.backends.runtime.job import JobOutcome, JobRequest, JobState, Processor
 from qdeq_qiskit.backends.runtime.job_row import SUBMITTING, JobRow
-from qdeq_qiskit.backends.runtime.retries import patiently
 from qdeq_qiskit.backends.runtime.stored_arrays import npy, npz, read_npy, read_npz
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ class Solve:
     @property
     def settings(self) -> dict[str, Any]:
         """What it depends on, as it was pinned."""
-        return json.loads(self._get("settings"))
+        return self._json("settings")
 
     @property
     def calibration(self) -> str:
@@ -68,13 +66,12 @@ class Solve:
     @property
     def predicted(self) -> dict[str, Any]:
         """What it was expected to take."""
-        return json.loads(self._get("predicted"))
+        return self._json("predicted")
 
     @property
     def result(self) -> dict[str, Any] | None:
         """What came of it; None until it is finished."""
-        text = self._get("result")
-        return None if text is None else json.loads(text)
+        return None if self._get("result") is None else self._json("result")
 
     @property
     def created(self) -> float:
@@ -126,18 +123,25 @@ class Solve:
         self.close()
         return cancelled
 
+    @property
+    def has_pending_jobs(self) -> bool:
+        """Whether a job may still wait or run at the service."""
+        return any(row.is_pending for row in self.jobs())
+
     def refresh_usage(self, processor: Processor, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Ask what is charged for jobs that are done, where that was not known yet.
 
-        It is for people to read: a request stays charged to a budget as it was, or a replay would decide otherwise.
+        It is for people to read: a request stays charged to a budget as it was, or a replay would decide otherwise. So
+        what cannot be had now is left out, with a warning.
         """
-        for row in self.jobs():
-            if row.state != JobState.DONE or row.qpu_seconds is not None or row.job_id is None:
-                continue
-            doing = f"{processor.name}: asking for the usage of job {row.job_id}"
-            job = patiently(partial(processor.job, row.job_id), sleep=sleep, doing=doing)
-            if job is not None:
-                self.update_job(row, qpu_seconds=patiently(job.qpu_seconds, sleep=sleep, doing=doing))
+        from qdeq_qiskit.backends.runtime.usage import refresh_usage
+
+        refresh_usage(self, processor, sleep=sleep)
+
+    @property
+    def lacks_usage(self) -> bool:
+        """Whether a job is done, but not known what it is charged with."""
+        return any(row.state == JobState.DONE and row.qpu_seconds is None and row.job_id for row in self.jobs())
 
     def jobs(self) -> list[JobRow]:
         """Its jobs, in the order of requests and attempts."""
@@ -151,8 +155,9 @@ class Solve:
         recorded, rows = row[0], read_npy(row[1], self._where(number))
         same = recorded == fingerprint(request)
         if not same or rows.shape != request.rows.shape or not np.allclose(rows, request.rows, rtol=0, atol=_ANGLES):
+            difference = "the angles" if same else "circuit, observables, shots, options or seed"
             raise LedgerError(
-                f"{self._where(number)}: what is asked for now is not what was recorded ({_difference(same)} differ), "
+                f"{self._where(number)}: what is asked for now is not what was recorded ({difference} differ), "
                 "so the recorded outcomes cannot be used; put model, data and package back as they were, or begin a "
                 "new solve with `qdeq submit`"
             )
@@ -171,8 +176,8 @@ class Solve:
         return self._ledger.jobs(self.id, number)
 
     def has_job(self, job_id: str) -> bool:
-        """Whether a job of that id is written down."""
-        return self._ledger.one("SELECT 1 FROM jobs WHERE solve=? AND job_id=?", self.id, job_id) is not None
+        """Whether a job of that id is written down, for this solve or another one."""
+        return self._ledger.one("SELECT 1 FROM jobs WHERE job_id=?", job_id) is not None
 
     def write_attempt(self, number: int, request: JobRequest, predicted: float) -> JobRow:
         """Write down a new attempt with a tag of its own, and the request if it is the first one."""
@@ -225,9 +230,21 @@ class Solve:
     def _set(self, column: str, value: Any) -> None:
         self._ledger.execute(f"UPDATE solves SET {column}=? WHERE id=?", value, self.id)
 
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return f"{self._ledger.name}, solve {self.id}"
+
+    def _json(self, column: str) -> dict[str, Any]:
+        try:
+            found = json.loads(self._get(column))
+        except (ValueError, TypeError):
+            found = None
+        if not isinstance(found, dict):
+            raise LedgerError(
+                f"{self.where}: the {column} that are written down there are damaged; put back a copy of it"
+            )
+        return found
+
     def _where(self, number: int) -> str:
-        return f"{self._ledger.name}, solve {self.id}, request {number}"
-
-
-def _difference(same_circuit: bool) -> str:
-    return "the angles" if same_circuit else "circuit, observables, shots, options or seed"
+        return f"{self.where}, request {number}"

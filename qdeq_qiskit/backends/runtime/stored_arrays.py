@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 
 from qdeq_qiskit.backends.runtime.errors import LedgerError
 
-_DAMAGE = (ValueError, OSError, EOFError, TypeError, KeyError, zipfile.BadZipFile)
+_DAMAGE = (
+    *(ValueError, OSError, EOFError, TypeError, KeyError, MemoryError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -33,7 +38,7 @@ def read_npy(content: bytes, where: str) -> np.ndarray:
         LedgerError: it is damaged; the message says `where`.
     """
     try:
-        return np.load(io.BytesIO(content), allow_pickle=False)
+        return _numbers(np.load(io.BytesIO(content), allow_pickle=False))
     except _DAMAGE as error:
         raise LedgerError(f"{where}: the recorded angles are damaged ({error})") from None
 
@@ -46,6 +51,12 @@ def read_npz(content: bytes, where: str) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: _numbers(file[name]) for name in file.files}
     except _DAMAGE as error:
         raise LedgerError(f"{where}: the stored outcome is damaged ({error})") from None
+
+
+def _numbers(found: object) -> np.ndarray:
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "bif":
+        raise ValueError("they are no numbers")
+    return found

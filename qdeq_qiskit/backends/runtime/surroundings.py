@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
-from qdeq_qiskit.backends.runtime.job import Job, Processor
+from qdeq_qiskit.backends.runtime.errors import JobError
+from qdeq_qiskit.backends.runtime.job import Job, JobOutcome, JobRequest, Processor
 from qdeq_qiskit.backends.runtime.job_row import JobRow
 from qdeq_qiskit.backends.runtime.retries import patiently, waits
 from qdeq_qiskit.backends.runtime.solve import Solve
@@ -18,6 +20,10 @@ LISTINGS = 5
 """How often a listing is asked for a job, which it shows some time after the job was taken."""
 
 _listing_wait = waits(1.0, longest=16.0)
+fetch_wait = waits(1.0, longest=30.0)
+"""Seconds before another try to have something of a job's."""
+
+_FETCHES = 5  # of a result that is missing or malformed
 
 
 @final
@@ -44,6 +50,20 @@ class Surroundings:
     def ask(self, call: Callable[[], Any], doing: str) -> Any:
         """What `call` returns; transient faults are waited out."""
         return patiently(call, sleep=self.sleep, doing=f"{self.processor.name}: {doing}")
+
+    def outcome(self, job: Job, request: JobRequest) -> JobOutcome:
+        """What came out of a job, asked for several times if it is missing or malformed.
+
+        Raises:
+            JobError: it still is.
+        """
+        read, doing = partial(job.outcome, request), f"fetching the result of job {job.id}"
+        for attempt in range(_FETCHES - 1):
+            try:
+                return self.ask(read, doing)
+            except JobError:
+                self.sleep(fetch_wait(attempt))
+        return self.ask(read, doing)
 
 
 def listed(processor: Processor, tag: str, tries: int, sleep: Callable[[float], None]) -> list[Job]:

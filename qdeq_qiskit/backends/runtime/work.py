@@ -10,15 +10,14 @@ from qdeq_qiskit.backends.runtime.errors import HardwareError, JobError
 from qdeq_qiskit.backends.runtime.job import Job, JobOutcome, JobRequest, JobState
 from qdeq_qiskit.backends.runtime.job_row import ENDED, UNREADABLE, JobRow
 from qdeq_qiskit.backends.runtime.retries import JOB_TRIES, TransientFault, is_transient_failure, waits
-from qdeq_qiskit.backends.runtime.surroundings import LISTINGS, Surroundings, listed
+from qdeq_qiskit.backends.runtime.surroundings import LISTINGS, Surroundings, fetch_wait, listed
+from qdeq_qiskit.backends.runtime.usage import seconds_charged
 
-_FETCHES = 5  # of a result that is missing or malformed
 _LAG = 300.0  # seconds after which a listing shows all jobs that were taken
 _LOOKS = (1, 4)  # polls after which a twin is looked for, which a listing shows late
 _FINAL = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 _poll_wait = waits(0.5, factor=1.5, longest=20.0)
-_fetch_wait = waits(1.0, longest=30.0)
 
 
 @final
@@ -65,9 +64,7 @@ class Work:
             return
         self._job = self._around.ask(partial(self._around.processor.job, row.job_id), "asking for a job")
         if self._job is None:
-            local = self._around.processor.is_local
-            reason = "the process that ran it ended" if local else "the service does not know the job any more"
-            self._note(state=JobState.FAILED.value, reason=reason, qpu_seconds=0.0 if local else None)
+            self._unknown(row.job_id)
             self._replace()
 
     def finish(self, *, wait: bool) -> JobOutcome | None:
@@ -197,7 +194,8 @@ class Work:
             JobError: it could not be had, for the first time.
         """
         try:
-            outcome = self._read()
+            assert self._job is not None
+            outcome = self._around.outcome(self._job, self.request)
         except JobError as error:
             if not self._was_unreadable:
                 self._note(state=UNREADABLE, reason=str(error))
@@ -216,17 +214,6 @@ class Work:
         self._around.charge(self.number, before + used)
         return outcome
 
-    def _read(self) -> JobOutcome:
-        """The result, asked for several times if it is missing or malformed."""
-        assert self._job is not None
-        read, doing = partial(self._job.outcome, self.request), f"fetching the result of job {self._job.id}"
-        for attempt in range(_FETCHES - 1):
-            try:
-                return self._around.ask(read, doing)
-            except JobError:
-                self._around.sleep(_fetch_wait(attempt))
-        return self._around.ask(read, doing)
-
     def _ended(self, state: JobState) -> None:
         """Hand in another job in place of one that failed of a transient cause.
 
@@ -235,10 +222,10 @@ class Work:
         """
         assert self._job is not None
         reason = self._around.ask(self._job.reason, f"asking why job {self._job.id} ended")
-        self._note(state=state.value, reason=reason)
+        self._note(state=state.value, reason=reason, qpu_seconds=seconds_charged(self._job, sleep=self._around.sleep))
         self._tries += 1
         if state is JobState.FAILED and is_transient_failure(reason) and self._tries < JOB_TRIES:
-            self._around.sleep(_fetch_wait(self._tries))
+            self._around.sleep(fetch_wait(self._tries))
             self._replace()
             return
         how = "failed" if state is JobState.FAILED else "was cancelled"
@@ -246,6 +233,17 @@ class Work:
             f"job {self._job.id} on {self._around.processor.name} {how} ({reason or 'no reason was given'}); "
             "`qdeq resume` hands it in anew"
         )
+
+    def _unknown(self, job_id: str) -> None:
+        """Write down that a job is gone; where another one would be paid, too, that is for the user to decide."""
+        name, is_local = self._around.processor.name, self._around.processor.is_local
+        reason = "the process that ran it ended" if is_local else "the service does not know the job any more"
+        self._note(state=JobState.FAILED.value, reason=reason, qpu_seconds=0.0 if is_local else None)
+        if not is_local:
+            raise JobError(
+                f"job {job_id}: {name} does not know it any more, so it was deleted, or belongs to another account or "
+                "instance; `qdeq resume` with this one hands it in anew"
+            )
 
     def _note(self, **changes: Any) -> None:
         assert self.row is not None

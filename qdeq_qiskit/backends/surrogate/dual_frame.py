@@ -37,14 +37,12 @@ class DualFrame:
 
     Attributes:
         matrices: G, (P, d, d), symmetric.
-        functionals: c as a function of the coordinates of ρ_v, (P, 4ᵐ).
         states: Φ, that of the states that the frame takes the processor to prepare, (P, 4ᵐ).
         isometry: V, (2ᵐ, d).
         covers_everything: whether ρ_p span all operators, so that nothing is left uncorrected; or the real ones only.
     """
 
     matrices: Tensor
-    functionals: Matrix = field(repr=False)
     states: Matrix = field(repr=False)
     isometry: NDArray[np.complex128] = field(repr=False)
     covers_everything: bool
@@ -60,6 +58,10 @@ class DualFrame:
         Raises:
             SurrogateError: the states do not determine Re V† M V.
         """
+        factors = _factors(states)
+        if factors is not None:
+            functionals = _joined([np.asarray(np.linalg.inv(factor).T, dtype=np.float64) for factor in factors])
+            return cls(_on_features(functionals, isometry), states, isometry, True)
         everything = len(states) >= states.shape[1] and np.linalg.cond(states) < 1 / _SINGULAR
         # A real ρ_v has no string with an odd number of Y.
         seen = np.ones(states.shape[1], dtype=bool) if everything else _even_strings(states.shape[1])
@@ -75,8 +77,7 @@ class DualFrame:
             )
         functionals = np.zeros_like(states)
         functionals[:, seen] = np.linalg.pinv(states[:, seen]).T
-        matrices = IdealEncoder(isometry).operators(torch.as_tensor(functionals))
-        return cls((matrices + matrices.mT) / 2, functionals, states, isometry, bool(everything))
+        return cls(_on_features(functionals, isometry), states, isometry, bool(everything))
 
     def coefficients(self, v: Tensor) -> Tensor:
         """c(v), (B, P), for features (B, d)."""
@@ -111,6 +112,33 @@ class DualFrame:
         made = torch.tensordot(torch.as_tensor(states), self.matrices, dims=([0], [0]))
         coordinates = (made - wanted).flatten(1).T / strings.shape[1]
         return torch.tensordot(coordinates.to(strings.dtype), strings, dims=1)
+
+
+def _factors(states: Matrix) -> list[Matrix] | None:
+    """Φ of each wire, (4, 4), if Φ is their Kronecker product: a hundred times faster to invert, on six wires."""
+    count, size = states.shape
+    if count != size:
+        return None
+    # All other wires in their first state, and their part of the string the identity, whose expectation value is one.
+    steps = [4**place for place in range(_wires(states))][::-1]
+    factors = [states[: 4 * step : step, : 4 * step : step] for step in steps]
+    if not np.allclose(_joined(factors), states, rtol=0, atol=1e-13):
+        return None
+    return factors if all(np.linalg.cond(factor) < 1 / _SINGULAR for factor in factors) else None
+
+
+def _joined(factors: list[Matrix]) -> Matrix:
+    """The Kronecker product, the first factor most significant."""
+    product: Matrix = np.ones((1, 1))
+    for factor in factors:
+        product = np.asarray(np.kron(product, factor), dtype=np.float64)
+    return product
+
+
+def _on_features(functionals: Matrix, isometry: NDArray[np.complex128]) -> Tensor:
+    """G = Re V† D V, (P, d, d), of the dual operators D by their coordinates."""
+    matrices = IdealEncoder(isometry).operators(torch.as_tensor(functionals))
+    return (matrices + matrices.mT) / 2
 
 
 def _trace_norms(difference: Tensor, v: Tensor) -> Tensor:

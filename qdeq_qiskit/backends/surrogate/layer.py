@@ -8,13 +8,13 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor, nn
 
-from qdeq_qiskit.backends.kinds import Backend
+from qdeq_qiskit.backends.in_memory import InMemoryBackend
 from qdeq_qiskit.backends.maps import QuadraticMap
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
 from qdeq_qiskit.backends.surrogate.errors import SurrogateError
 from qdeq_qiskit.backends.surrogate.measured import MeasuredOperators
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import FixedPointMap, MapCost, Newton, Solver
+from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 
 # A model in single precision knows its weights to as much.
 _SAME_WEIGHT = 1e-5
@@ -73,8 +73,8 @@ class SurrogateLayer(OperatorLayer):
 
 
 @final
-class SurrogateBackend(Backend):
-    """Where measured operators stand for the circuit; for `QDEQClassifier.on_backend`. No recipe names it."""
+class SurrogateBackend(InMemoryBackend):
+    """Where measured operators stand for the circuit."""
 
     kind: Literal["surrogate"] = "surrogate"
     _measured: MeasuredOperators = PrivateAttr()
@@ -86,19 +86,8 @@ class SurrogateBackend(Backend):
         backend._measured = measured
         return backend
 
-    @property
-    def exact(self) -> bool:
-        return True
-
-    @property
-    def noisy(self) -> bool:
-        return True
-
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> SurrogateLayer:
         return SurrogateLayer(qnn, self._measured, weight=weight)
-
-    def default_solver(self) -> Solver:
-        return Newton()
 
     def describe(self) -> str:
         measured = self._measured

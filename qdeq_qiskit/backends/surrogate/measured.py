@@ -17,7 +17,7 @@ from qdeq_qiskit.backends.surrogate.probe_circuit import ProbeCircuit
 from qdeq_qiskit.files import write_atomically
 
 _TENSORS = ("values", "covariance", "duals", "uncorrected", "weight")
-_NUMBERS = ("shots", "circuits", "bias_bound", "miscalibration_bound")
+_NUMBERS = {"shots": int, "circuits": int, "bias_bound": float, "miscalibration_bound": float}
 
 
 @final
@@ -63,11 +63,6 @@ class MeasuredOperators:
         No f_k is moved by more; a calibration that is off by its own size would cost as much.
         """
         return torch.linalg.matrix_norm(_combined(self.values, self.duals - self.uncorrected), ord=2)
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether values are means over shots."""
-        return bool(self.covariance.any())
 
     def replicates(self, count: int, *, seed: int) -> Tensor:
         """A as they might have been measured as well, (count, K, d, d): values drawn anew about those that were.
@@ -126,8 +121,7 @@ class MeasuredOperators:
             with safe_open(path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in _TENSORS}
                 metadata = file.metadata()
-            kinds = {"shots": int, "circuits": int, "bias_bound": float, "miscalibration_bound": float}
-            numbers = {name: kind(metadata[name]) for name, kind in kinds.items()}
+            numbers = {name: kind(metadata[name]) for name, kind in _NUMBERS.items()}
             return cls(**tensors, design=metadata["design"], **numbers)
         except OSError as error:
             raise SurrogateError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -153,6 +147,9 @@ def measure_operators(
         weight: θ, (P',).
         machine_of: the machine for a probe's compiled circuit; called once for each probe, in their order.
         shots: of each circuit; None for as many as the machines take.
+
+    Raises:
+        HardwareError: a processor could not run them.
     """
     values, covariance, spent, circuits = [], [], 0, 0
     for probe in plan.probes:

@@ -83,7 +83,7 @@ class ProbePlan:
         return self.largest_norm * self.frame.worst_trace_norm(self.uncorrected.states)
 
     def describe(self) -> str:
-        """The plan in a sentence."""
+        """The plan in a sentence without its full stop."""
         two_qubit = sum(
             len(probe.preparations.angles) * _two_qubit_gates(probe.compiled) for probe in self.probes
         ) / len(self.frame.states)

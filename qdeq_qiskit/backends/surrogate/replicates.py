@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.backends.maps.quadratic import ReducedQuadraticMap
-from qdeq_qiskit.equilibrium import FixedPointMap, MapCost, Solver, solve
+from qdeq_qiskit.backends.maps import JoinedQuadraticMap, ReducedQuadraticMap
+from qdeq_qiskit.equilibrium import MapCost, Solver, solve
 
 # Numbers that the reduced forms of one part hold.
 _PART = 2**23
@@ -31,7 +31,7 @@ def solve_replicates(
     states, converged = [], []
     with torch.no_grad():
         for part in operators.split(max(1, _PART // size)):
-            fixed_point_map = _joined(part, x, lift)
+            fixed_point_map = JoinedQuadraticMap.of([ReducedQuadraticMap.of(each, x, lift, MapCost()) for each in part])
             w = x.new_zeros(len(part) * len(x), lift.shape[1])
             done = torch.ones(len(w), dtype=torch.bool)
             if solver is not None:
@@ -43,10 +43,3 @@ def solve_replicates(
             states.append(w.unflatten(0, (len(part), len(x))))
             converged.append(done.unflatten(0, (len(part), len(x))))
     return torch.cat(states), torch.cat(converged)
-
-
-def _joined(operators: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-    """One map of all draws and samples: a batch of R·N rows, each with forms of its own."""
-    maps = [ReducedQuadraticMap.of(each, x, lift, MapCost()) for each in operators]
-    forms, offsets = zip(*(each.inputs for each in maps), strict=True)
-    return maps[0].with_inputs((torch.cat(forms, dim=-1), torch.cat(offsets, dim=-1)))

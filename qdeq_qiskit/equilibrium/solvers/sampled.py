@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from .._map import MapCost
 from .._options import check_count, check_name, check_number
 from ._solver import Evaluation, Solver, State
 
@@ -24,7 +25,9 @@ class SampledSolver(Solver):
 
     Where circuits are dear, J need not be measured. With `jacobian` "noiseless" it is that of the same circuit without
     errors, as a classical computer finds it, each output's rows scaled to the values that are measured. The search
-    then starts from the noiseless fixed point, takes Newton steps with this J, and needs no average.
+    then starts from the noiseless fixed point, takes Newton steps with this J, and needs no average. Noise that does
+    more than shrink values shows in how they lie, over all samples of the batch, and widens intervals; in a batch of
+    one or two samples it cannot show, and `jacobian_error` alone answers for it.
 
     Polyak, Juditsky, SIAM J. Control Optim. 30 (1992) 838. The derivation is in `docs/sampled-equilibria.md`.
 
@@ -41,7 +44,8 @@ class SampledSolver(Solver):
         growth: most by which the shots grow from one estimate to the next.
         jacobian: where J comes from: "measured", or "noiseless" for the scaled one of the noiseless circuit, which
             takes no circuits but must be within reach of a classical computer.
-        jacobian_error: the relative error that a noiseless J is taken to have; what it adds is in the covariance.
+        jacobian_error: the relative error that a noiseless J is taken to have at least; more if the values that are
+            measured show more. What it adds is in the covariance.
         jacobian_shots: shots of each circuit of the measured Jacobian; None for those of an evaluation.
         floor: singular values of I − J, J being measured, are raised to this where steps are taken and gradients
             solved for, since noise would else make arbitrarily much of them; not for covariances.
@@ -92,6 +96,22 @@ class SampledSolver(Solver):
     @property
     def goal(self) -> str:
         return "a residual within its noise" + (f" and to ±{self.precision:g}" if self.precision is not None else "")
+
+    def check_price(self, cost: MapCost) -> None:
+        """Refuses a price of one sample's evaluation that `max_shots` cannot pay.
+
+        Raises:
+            ValueError: the shots of a sample are fewer than the least search and estimate take.
+        """
+        jacobian = cost.circuits_per_jacobian if self.jacobian == "measured" else 0
+        shots = cost.shots_per_circuit
+        least = 2 * cost.circuits_per_value * shots + jacobian * (self.jacobian_shots or shots)
+        if self.max_shots is not None and self.max_shots < least:
+            raise ValueError(
+                f"max_shots={self.max_shots} is less than the {least} shots that one evaluation"
+                f"{', one Jacobian' if jacobian else ''} and one estimate take: raise it, or lower the backend's shots"
+                f"{' or jacobian_shots' if jacobian else ''}."
+            )
 
     def step(self, now: Evaluation, state: State) -> tuple[Tensor, State]:
         """The damped step of the search; what comes after it is the statistical driver's."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,20 @@ from qdeq_qiskit.equilibrium import Reason
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.hardware.coupling_figure import coupling_figure
 from qdeq_qiskit.hardware.report.figures import half_widths, tuning_losses
+from qdeq_qiskit.hardware.report.sections import sections_of
 from qdeq_qiskit.hardware.solve_folder import SolveFolder
-from qdeq_qiskit.hardware.tables import prediction_lines, reason_title, seconds_line
+from qdeq_qiskit.hardware.wording import reason_title, seconds_line
 from qdeq_qiskit.hardware.work import Work
 from qdeq_qiskit.training.evaluation import Evaluation
 from qdeq_qiskit.training.report import figures
 from qdeq_qiskit.training.report.page import embedded_png, page_templates, png_of
 
 TEMPLATE = "report.html.j2"
+_WHAT = {
+    "circuits": "Every evaluation in the search for each image's fixed point ran on the processor.",
+    "surrogate": "The circuit's operators were measured once on the processor; the fixed points were found without it.",
+    "tune": "The model was trained a few steps further on the processor, and tested on it before and after.",
+}
 
 
 def write_report(solve: Solve, work: Work, folder: SolveFolder, result: dict[str, Any]) -> Path:
@@ -53,14 +58,12 @@ def write_report(solve: Solve, work: Work, folder: SolveFolder, result: dict[str
             result=result,
             what=_WHAT[result["method"]],
             compiled=work.compile_figures.lines(),
-            predicted=prediction_lines(result["predicted"]),
             seconds=seconds_line(result),
             reasons=[(reason_title(name), count, Reason[name].sentence) for name, count in result["reasons"].items()],
-            sections=_sections(result),
+            sections=sections_of(result),
             jobs=solve.jobs(),
             pictures=pictures,
             recipe_text=recipes.dump(work.settings.backend),
-            settings=work.settings,
             begun=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(solve.created)),
             version=__version__,
         )
@@ -83,68 +86,3 @@ def _figures(work: Work, test: Evaluation, result: dict[str, Any]) -> Iterator[t
         yield "half_widths", half_widths(test.half_width, test.confidence)
     if result.get("tuning", {}).get("loss"):
         yield "losses", tuning_losses(result["tuning"]["loss"])
-
-
-@dataclass(frozen=True)
-class _Section:
-    """What a method has to say beside the common figures.
-
-    Attributes:
-        title: of the table.
-        columns: titles of its columns; none where there is one.
-        lines: names, and values in each column.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    lines: list[tuple[str, list[str]]]
-
-
-def _sections(result: dict[str, Any]) -> list[_Section]:
-    return [_section(title, result[name]) for name, title in _SECTIONS.items() if name in result]
-
-
-def _section(title: str, values: dict[str, Any]) -> _Section:
-    """A table of plain values, or of several mappings side by side."""
-    parts = {key: value for key, value in values.items() if isinstance(value, dict)}
-    if parts and all(value is None or key in parts for key, value in values.items()):
-        keys = list(dict.fromkeys(key for part in parts.values() for key in part))
-        rows = [(_words(key), [_shown(part.get(key)) for part in parts.values()]) for key in keys]
-        return _Section(title, tuple(map(_words, parts)), rows)
-    plain = {key: value for key, value in values.items() if key not in parts and not _is_long(value)}
-    return _Section(title, (), [(_words(key), [_shown(value)]) for key, value in plain.items()])
-
-
-def _is_long(value: Any) -> bool:
-    """Whether a value does not fit into a line of a table."""
-    return isinstance(value, list) and len(value) > _LONGEST
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list):
-        return ", ".join(map(_shown, value))
-    return str(value)
-
-
-_LONGEST = 12
-_SECTIONS = {
-    "operators": "The measured operators",
-    "bootstrap": "How sure that is",
-    "offset": "From the surrogate to circuits",
-    "tuning": "Training on the processor",
-}
-_WHAT = {
-    "circuits": "Every evaluation in the search for each image's fixed point ran on the processor.",
-    "surrogate": "The circuit's operators were measured once on the processor; the fixed points were found without it.",
-    "tune": "The model was trained a few steps further on the processor, and tested on it before and after.",
-}

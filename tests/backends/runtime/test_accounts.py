@@ -18,7 +18,10 @@ from standing_in import INSTANCE, TOKEN
 from qdeq_qiskit.backends.runtime.accounts import hiding, open_service
 from qdeq_qiskit.backends.runtime.client_faults import told
 from qdeq_qiskit.backends.runtime.errors import AccountError, ProcessorError
-from qdeq_qiskit.backends.runtime.retries import TransientFault
+from qdeq_qiskit.backends.runtime.ibm_processor import open_processor
+from qdeq_qiskit.backends.runtime.retries import TransientFault, patiently
+
+CLIENTS = ("qiskit_ibm_runtime", "ibm_cloud_sdk_core", "ibm-cloud-sdk-core", "urllib3", "requests")
 
 
 def save(url):
@@ -144,3 +147,51 @@ def test_a_planted_token_is_in_no_file_and_no_output_of_a_process_that_met_every
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"log.txt", "ledger.sqlite"} <= {path.name for path in files}
     assert not [path for path in files if TOKEN.encode() in path.read_bytes()]
+
+
+def test_every_logger_of_the_client_takes_secrets_out_also_those_that_are_made_late(service, tmp_path):
+    script = f"""
+import logging, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import chain
+chain.run(Path({str(tmp_path)!r}) / "ledger.sqlite", steps=1)
+names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in {CLIENTS!r}]
+assert len(names) > 10
+print(*(name for name in names if not logging.getLogger(name).filters))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def without_shortcut(monkeypatch):
+    """The client asks IBM Cloud for the account's instances, as it does for users."""
+    monkeypatch.delenv("QISKIT_FUNCTIONS_EXPERIMENTAL")
+
+
+def test_no_connection_to_ibm_cloud_is_no_wrong_token(service, monkeypatch):
+    without_shortcut(monkeypatch)
+    monkeypatch.setenv("IAM_URL", "http://127.0.0.1:9")
+    with pytest.raises(TransientFault, match="IBM Cloud does not answer"):
+        open_service()
+    slept = []
+    with pytest.raises(ProcessorError, match=r"opening ibm_manila: tried 4 times in vain .*does not answer"):
+        open_processor("ibm_manila", num_qubits=2, sleep=slept.append)
+    assert sum(slept) < 30
+
+
+def test_a_token_that_ibm_cloud_does_not_know_is_a_wrong_one(service, monkeypatch):
+    without_shortcut(monkeypatch)
+    service.set(iam_unknown=-1)
+    with pytest.raises(AccountError, match=r"the account cannot be used.*save_account") as told:
+        open_service()
+    assert TOKEN not in str(told.value)
+
+
+def test_whoever_waits_for_the_service_is_told_so(caplog):
+    def fails():
+        raise TransientFault("no answer")
+
+    with pytest.raises(ProcessorError):
+        patiently(fails, sleep=lambda _: None, doing="asking")
+    assert caplog.messages[0] == "asking: no answer; trying again in 4 s"

@@ -90,16 +90,16 @@ def test_an_extrapolation_that_does_not_name_its_curves_is_an_error():
 
 def test_jobs_keep_within_executions_circuits_and_bytes(monkeypatch):
     plain = MitigationRecipe.parse("none").overhead(4096, num_bases=2)
-    assert jobs_of(3, plain, num_qubits=4) == [3]
+    assert jobs_of(3, plain, measured_qubits=4) == [3]
     # 5,000,000 // 8192 rows, then 10,000 // 2
-    assert jobs_of(1500, plain, num_qubits=4) == [610, 610, 280]
+    assert jobs_of(1500, plain, measured_qubits=4) == [610, 610, 280]
     few = MitigationRecipe.parse("none").overhead(10, num_bases=2)
-    assert jobs_of(12_000, few, num_qubits=4) == [5000, 5000, 2000]
+    assert jobs_of(12_000, few, measured_qubits=4) == [5000, 5000, 2000]
     # 26,800,000 // 20,000 circuits
-    assert jobs_of(2000, few, num_qubits=4, instructions=20_000) == [670, 670, 660]
+    assert jobs_of(2000, few, measured_qubits=4, instructions=20_000) == [670, 670, 660]
     # With calibration: 32 circuits of 128 shots, and so many a row.
     trex = MitigationRecipe.parse("trex").overhead(4096)
-    assert jobs_of(1000, trex, num_qubits=4) == [311, 311, 311, 67]
-    assert jobs_of(2, MitigationRecipe.parse("none").overhead(5_000_000, num_bases=2), num_qubits=4) == [1, 1]
+    assert jobs_of(1000, trex, measured_qubits=4) == [311, 311, 311, 67]
+    assert jobs_of(2, MitigationRecipe.parse("none").overhead(5_000_000, num_bases=2), measured_qubits=4) == [1, 1]
     monkeypatch.setattr(estimation, "_MAX_BYTES", 8192 * 4 * 7)
-    assert jobs_of(16, plain, num_qubits=4) == [7, 7, 2]
+    assert jobs_of(16, plain, measured_qubits=4) == [7, 7, 2]

@@ -57,6 +57,14 @@ def test_a_fault_that_passes_leaves_no_trace_in_the_numbers(service, undisturbed
     assert_evaluated_once(service)
 
 
+@pytest.mark.parametrize("nonsense", ["null", "[]", '"text"', '{"jobs": [null], "id": "x", "state": {"status": 7}}'])
+@pytest.mark.parametrize("call", ["POST jobs", "GET jobs", "GET jobs/results", "GET jobs/metrics"])
+def test_an_answer_that_makes_no_sense_is_asked_for_again(service, undisturbed, tmp_path, call, nonsense):
+    service.set(settings={"nonsense": nonsense}, **{f"nonsense {call}": 1})
+    np.testing.assert_array_equal(chain.run(tmp_path / "ledger.sqlite"), undisturbed)
+    assert_evaluated_once(service)
+
+
 @pytest.mark.slow
 def test_a_service_that_fails_longer_than_the_client_itself_tries_is_waited_for(service, undisturbed, tmp_path):
     service.set(submit_500_before=7)

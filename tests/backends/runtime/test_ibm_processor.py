@@ -1,6 +1,7 @@
 """A processor at IBM, by IBM's own client, as the stand-in service shows it."""
 
 import dataclasses
+import json
 
 import chain
 import numpy as np
@@ -9,9 +10,10 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import SparsePauliOp
 
-from qdeq_qiskit.backends.runtime.errors import AccountError, ProcessorError, StillRunning
+from qdeq_qiskit.backends.runtime.errors import AccountError, JobError, ProcessorError, StillRunning
 from qdeq_qiskit.backends.runtime.estimation import with_shared_parameters
 from qdeq_qiskit.backends.runtime.ibm_processor import open_processor
+from qdeq_qiskit.backends.runtime.ibm_result import text_of
 from qdeq_qiskit.backends.runtime.job import JobState
 from qdeq_qiskit.backends.runtime.ledger import Ledger
 from qdeq_qiskit.noise.snapshots import Snapshot
@@ -160,3 +162,43 @@ def test_a_session_that_cannot_be_closed_is_told_but_hides_nothing(service, capl
     processor._session._service._active_api_client._session._initialize_retry(0, 0, 0)
     processor.close()
     assert "may still be open, and is charged until it is closed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"__type__": "settings", "__module__": "qiskit.quantum_info.operators", "__class__": "Pauli", "__value__": {}},
+        {"__type__": "ndarray", "__value__": "AAAA"},
+    ],
+    ids=lambda planted: planted["__type__"],
+)
+def test_a_result_that_names_classes_and_bytes_to_load_makes_nothing_of_them(service, monkeypatch, planted):
+    made = []
+    for name in ("_deserialize_from_settings", "_decode_and_deserialize"):
+        monkeypatch.setattr(f"qiskit_ibm_runtime.json.{name}", lambda *_, **__: made.append(1))
+    processor = opened()
+    request = chain.asked([[0.1, 0.2]], 0)
+    job = awaited(processor.submit(request, ["a-tag"]))
+    nonsense = json.dumps({"schema_version": "v2.0", "data": [], "metadata": planted})
+    service.set(settings={"nonsense": nonsense}, **{"nonsense GET jobs/results": 1})
+    with pytest.raises(JobError, match=f"the result of job {job.id} is malformed"):
+        job.outcome(request)
+    assert not made
+    assert job.outcome(request).arrays["evs"].shape == (2, 1)
+
+
+@pytest.mark.parametrize("metrics", ["7", "[]", '{"usage": 3}', '{"usage": {"qpu_charge_time_seconds": "much"}}'])
+def test_usage_that_makes_no_sense_is_no_reason_to_lose_a_result(service, metrics):
+    processor = opened()
+    request = chain.asked([[0.1, 0.2]], 0)
+    job = awaited(processor.submit(request, ["a-tag"]))
+    service.set(settings={"nonsense": metrics}, **{"nonsense GET jobs/metrics": -1})
+    assert job.outcome(request).qpu_seconds is None
+
+
+def test_every_qubit_of_a_processor_is_read_out_at_each_shot(service):
+    processor = opened()
+    assert processor.measured_qubits == 5
+    job = awaited(processor.submit(chain.asked([[0.1, 0.2]], 0), ["a-tag"]))
+    sent = json.loads(text_of(job._job))["data"][0]["results"]
+    assert sent["_meas"]["shape"][-1] == processor.measured_qubits

@@ -50,6 +50,25 @@ def test_values_and_covariance_are_those_of_the_shots(factors):
         assert np.allclose(measured.covariance[row], np.cov(each[:, row]) / SHOTS, rtol=0, atol=1e-12)
 
 
+def test_the_spread_of_random_circuits_changes_variances_and_not_how_strings_go_together():
+    recipe = MitigationRecipe.parse("twirling")
+    cost = recipe.overhead(SHOTS)
+    readout = JointReadout.of([SparsePauliOp(label) for label in ("IIZ", "IZI", "IZZ")])
+    outcomes = shots_of_three_wires()
+    arrays = answers(readout, outcomes)
+    shots = cost.randomizations * cost.shots_per_circuit
+    arrays["ensemble_standard_error"] = arrays["ensemble_standard_error"] * np.sqrt(SHOTS / shots)
+    seen = arrays["ensemble_standard_error"] * np.array([0.7, 1.0, 1.5, *[1.0] * (len(readout.strings) - 3)])[:, None]
+    covariance = readout.measurement(arrays | {"stds": seen}, recipe, cost, None).covariance.numpy()
+    a, b = outcomes[..., 0], outcomes[..., 1]
+    for row, found in enumerate(covariance):
+        variances = np.diag(found)
+        unbiased = cost.randomizations / (cost.randomizations - 1)
+        assert np.allclose(variances, seen[:3, row] ** 2 * unbiased, rtol=1e-9)
+        correlation = found / np.sqrt(np.outer(variances, variances))
+        assert np.allclose(correlation, np.corrcoef(np.stack([a[row], b[row], (a * b)[row]])), rtol=0, atol=1e-9)
+
+
 def test_strings_of_different_circuits_are_uncorrelated():
     readout = JointReadout.of([SparsePauliOp("IZ"), SparsePauliOp("IX"), SparsePauliOp("ZI")])
     answer = np.full((len(readout.strings), 1), 0.5)

@@ -1,8 +1,13 @@
+import contextlib
+import io
 import json
+import pickle
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,3 +155,126 @@ def test_settings_are_plain_json(tmp_path):
     ledger = Ledger.open(None)
     settings = {"seed": 3, "names": ["a"], "none": None}
     assert json.loads(json.dumps(ledger.begin("circuits", settings).settings)) == settings
+
+
+def damaged(path, sql, *values):
+    """A ledger with one finished request, changed by hand."""
+    with Ledger.open(path) as ledger:
+        solve = ledger.begin("circuits", {"a": 1})
+        solve.dispatcher(ScriptedProcessor(ScriptedService()), sleep=lambda _: None).run([request(ROWS)])
+    connection = sqlite3.connect(path)
+    connection.execute(sql, values)
+    connection.commit()
+    connection.close()
+
+
+def zipped(header, content=b""):
+    """An npz with an array of that header, as nobody would write it."""
+    text = repr(header).encode().ljust(117) + b"\n"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("evs.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content)
+    return file.getvalue()
+
+
+class Planted:
+    """What would run if it were unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("it was unpickled",))
+
+
+def pickled():
+    file = io.BytesIO()
+    np.savez(file, evs=np.array([Planted()], dtype=object), allow_pickle=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickled(),
+        pickle.dumps(Planted()),
+        zipped({"descr": "<f8", "fortran_order": False, "shape": (10**13,)}),
+        zipped({"descr": "<U2", "fortran_order": False, "shape": (1,)}, b"abcdefgh"),
+        zipped({"descr": [("a", "<f8")], "fortran_order": False, "shape": (1,)}, b"abcdefgh"),
+        zipped("{"),
+        "text",
+        7,
+    ],
+    ids=["pickled", "pickle", "huge", "text array", "records", "no header", "text", "number"],
+)
+def test_stored_outcomes_are_numbers_or_damaged(tmp_path, content):
+    path = tmp_path / "ledger.sqlite"
+    damaged(path, "UPDATE requests SET outcome=?", content)
+    with Ledger.open(path) as ledger, pytest.raises(LedgerError, match=r"request 0: the stored outcome is damaged"):
+        ledger.solve(1).answer(0)
+
+
+@pytest.mark.parametrize("settings", ["{", "[]", "7"])
+def test_settings_that_are_damaged_are_told(tmp_path, settings):
+    path = tmp_path / "ledger.sqlite"
+    damaged(path, "UPDATE solves SET settings=?", settings)
+    with Ledger.open(path) as ledger, pytest.raises(LedgerError, match=r"ledger\.sqlite, solve 1: .*settings.*damaged"):
+        _ = ledger.solve(1).settings
+
+
+def test_a_ledger_in_which_any_bytes_are_others_is_damaged_or_as_it_was(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    damaged(path, "UPDATE solves SET state=state")
+    content, generator = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        changed = bytearray(content)
+        for place in generator.integers(len(changed), size=20):
+            changed[place] = generator.integers(256)
+        path.write_bytes(changed)
+        with contextlib.suppress(LedgerError), Ledger.open(path) as ledger:
+            for solve in ledger.solves():
+                _ = solve.settings, solve.predicted, solve.result, solve.jobs(), solve.answer(0)
+
+
+@pytest.mark.parametrize("instead", [False, True], ids=["deleted", "replaced"])
+def test_a_ledger_that_is_taken_away_is_told_before_anything_is_handed_in(tmp_path, instead):
+    path, other = tmp_path / "ledger.sqlite", tmp_path / "other.sqlite"
+    Ledger.open(other).close()
+    service = ScriptedService()
+    with Ledger.open(path) as ledger:
+        dispatcher = ledger.begin("circuits", {}).dispatcher(ScriptedProcessor(service), sleep=lambda _: None)
+        dispatcher.run([request(ROWS)])
+        other.replace(path) if instead else path.unlink()
+        with pytest.raises(LedgerError, match=r"was moved, deleted or replaced while it was in use"):
+            dispatcher.run([request(ROWS, seed=1)])
+    assert len(service.jobs) == 1
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from scripted import ScriptedProcessor, ScriptedService, request
+from qdeq_qiskit.backends.runtime.errors import LedgerError
+from qdeq_qiskit.backends.runtime.ledger import Ledger
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+service = ScriptedService()
+with Ledger.open(Path({path!r})) as ledger:
+    dispatcher = ledger.begin("circuits", {{}}).dispatcher(ScriptedProcessor(service), sleep=lambda _: None)
+    dispatcher.run([request([[0.1, 0.2]])])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path({path!r}).stat().st_size + {room},) * 2)
+    try:
+        dispatcher.run([request([[0.1, 0.2]] * 20, seed=seed) for seed in range(1, 40)])
+    except LedgerError as error:
+        print(len(service.jobs), error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 20_000])
+def test_a_disk_that_is_full_is_told_and_what_was_written_is_kept(tmp_path, room):
+    path = tmp_path / "ledger.sqlite"
+    script = FULL.format(tests=str(Path(__file__).parent), path=str(path), room=room)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    taken, told = done.stdout.strip().split(" ", 1)
+    assert told.startswith(f"{path}: the ledger cannot be read or written (")
+    with Ledger.open(path) as ledger:
+        # Whatever the service has was written down before it was handed in.
+        assert len(ledger.jobs()) >= int(taken)
+        assert ledger.solve(1).answer(0) is not None

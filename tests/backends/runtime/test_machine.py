@@ -13,6 +13,7 @@ from scipy.stats import chi2
 
 from qdeq_qiskit.backends import IBMBackend, SnapshotBackend
 from qdeq_qiskit.backends.compiled import compile_circuit
+from qdeq_qiskit.backends.runtime import estimation
 from qdeq_qiskit.backends.runtime.connection import Connection
 from qdeq_qiskit.backends.runtime.errors import ProcessorError
 from qdeq_qiskit.backends.runtime.job import JobOutcome
@@ -241,3 +242,25 @@ def test_outcomes_that_a_ledger_has_stored_are_read_as_new_ones():
     again = machine_on(Stored(), two_bases(), names="trex+zne").run(rows)
     assert torch.equal(first.values, again.values)
     assert torch.equal(first.covariance, again.covariance)
+
+
+def test_jobs_are_divided_by_all_bits_that_the_processor_reads_out_and_priced_alike(monkeypatch):
+    monkeypatch.setattr(estimation, "_MAX_BYTES", 2 * 200 * 4 * 5)
+    processor = LocalProcessor(Snapshot.fake("fake_manila"), measured_qubits=5)
+    dispatcher = Recorded(processor)
+    qnn = two_bases()
+    compiled = compile_circuit(qnn, target=processor.target)
+    options = {"recipe": MitigationRecipe(), "shots": 200, "seed": 0, "execution": Execution(), "time": QPUTime()}
+    noise = CircuitNoise(compiled.num_qubits)
+    every = RuntimeMachine(compiled, dispatcher, noise=noise, measured_qubits=5, **options)
+    rows = torch.zeros(16, 4, dtype=torch.double)
+    every.run(rows)
+    assert [len(request.rows) for request in dispatcher.requests] == [4, 4, 4, 4]
+    # Two circuits a row, and two seconds a job: what is asked for beforehand is what runs.
+    seconds = sum(QPUTime().of(request) for request in dispatcher.requests)
+    dispatcher.budget = Budget(seconds)
+    assert every.affords([(16, None)])
+    dispatcher.budget = Budget(seconds - 0.01)
+    assert not every.affords([(16, None)])
+    used = RuntimeMachine(compiled, dispatcher, noise=noise, **options)
+    assert len(used.jobs(16, used.cost)) == 2

@@ -19,17 +19,22 @@ from surrogate_models import (
     weights,
 )
 
+from qdeq_qiskit import recipes
+from qdeq_qiskit.backends import ExactBackend
 from qdeq_qiskit.backends.compiled import compile_circuit
 from qdeq_qiskit.backends.kinds.ibm import IBMBackend
+from qdeq_qiskit.backends.noisy import EffectiveMachine, NoisyCircuit
 from qdeq_qiskit.backends.surrogate import (
     MeasuredOperators,
+    SurrogateBackend,
     SurrogateError,
     SurrogateLayer,
     measure_operators,
     plan_probes,
 )
-from qdeq_qiskit.circuits import QNNCircuit, angle_encoder, random_layer, ryzxy_gates, z_readout
+from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit, angle_encoder, random_layer, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, Newton, nearest_lift
+from qdeq_qiskit.models import ClassifierRecipe, QDEQClassifier
 from qdeq_qiskit.noise import CircuitNoise, Snapshot
 
 LIFT = nearest_lift(16, 4, dtype=torch.float64)
@@ -76,8 +81,8 @@ def test_operators_are_symmetric_and_count_what_was_run() -> None:
     assert torch.allclose(measured.operators, measured.operators.mT, atol=1e-13)
     assert measured.circuits == 256
     assert measured.shots == 25_600
-    assert measured.has_errors
-    assert not measured_on("fake_torino", shots=None).has_errors
+    assert measured.covariance.any()
+    assert not measured_on("fake_torino", shots=None).covariance.any()
     assert measured.figures()["preparations"] == 256
 
 
@@ -179,3 +184,23 @@ def test_what_has_no_operators_to_be_measured_is_refused_with_the_reason() -> No
     three = amplitude_model(3)
     with pytest.raises(SurrogateError, match="on 2 or 4 wires, not on 3"):
         plan_probes(three, compile_circuit(three), silent, design="clifford")
+
+
+def test_a_classifier_on_measured_operators_is_not_saved_where_nothing_could_read_it(tmp_path: Path) -> None:
+    circuit = recipes.load("circuits", "qdeq4-amplitude", CircuitRecipe)
+    recipe = ClassifierRecipe(class_names=("a", "b"), circuit=circuit, backend=ExactBackend())
+    classifier = QDEQClassifier.from_recipe(recipe, seed=0)
+    qnn = classifier.circuit
+    plan = plan_probes(qnn, compile_circuit(qnn), lambda compiled: CircuitNoise(compiled.num_qubits))
+    measured = measure_operators(
+        plan,
+        classifier.weight,
+        lambda probe: EffectiveMachine(NoisyCircuit(probe.qnn, probe.compiled, plan.noise), shots=None),
+    )
+    surrogate = classifier.on_backend(SurrogateBackend.of(measured))
+    with pytest.raises(ValueError, match=r"no recipe can name it: surrogate \(tetrahedral, 256 preparations"):
+        surrogate.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    surrogate.on_backend(classifier.backend).save(tmp_path / "model")
+    back = QDEQClassifier.load(tmp_path / "model")
+    assert torch.equal(back.weight, classifier.weight)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from surrogate_models import features, measured_on, plan_for, target_layer
 
-from qdeq_qiskit.backends.maps import QuadraticMap
+from qdeq_qiskit.backends.maps import JoinedQuadraticMap, QuadraticMap, ReducedQuadraticMap
 from qdeq_qiskit.backends.surrogate import SurrogateLayer, solve_replicates
 from qdeq_qiskit.equilibrium import Equilibrium, MapCost, Newton, nearest_lift
 
@@ -24,6 +24,27 @@ def test_draws_scatter_about_the_measured_operators_with_their_covariance() -> N
     assert torch.allclose(torch.cov(values.T), stated, atol=0.08 * float(stated.max()))
     assert torch.equal(measured.replicates(3, seed=5), measured.replicates(3, seed=5))
     assert not torch.equal(measured.replicates(3, seed=5), measured.replicates(3, seed=6))
+
+
+def test_joined_maps_have_the_values_and_slopes_of_each_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    operators = [(each + each.mT) / 2 for each in (normal(4, 16, 16), normal(4, 16, 16))]
+    batches = [normal(3, 16), normal(5, 16)]
+    alone = [QuadraticMap(A, x, LIFT, MapCost()) for A, x in zip(operators, batches, strict=True)]
+    joined = JoinedQuadraticMap.of(
+        [ReducedQuadraticMap.of(A, x, LIFT, MapCost()) for A, x in zip(operators, batches, strict=True)]
+    )
+    w = normal(8, 4)
+    value, jacobian = joined.value_and_jacobian(w)
+    found = [each.value_and_jacobian(part) for each, part in zip(alone, w.split((3, 5)), strict=True)]
+    torch.testing.assert_close(value, torch.cat([each[0] for each in found]))
+    torch.testing.assert_close(jacobian, torch.cat([each[1] for each in found]))
+    rows = torch.tensor([6, 1])
+    torch.testing.assert_close(joined.select(rows).value(w[rows]), value[rows])
 
 
 def test_every_draw_is_solved_as_it_would_be_alone() -> None:

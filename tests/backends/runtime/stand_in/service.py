@@ -326,7 +326,10 @@ class Handler(BaseHTTPRequestHandler):
             return service.records()
         if path == "/identity/token":
             return self.token(content)
-        service.calls[f"{verb} {parts[0]}{'/' + parts[2] if len(parts) > 2 else ''}"] += 1
+        call = f"{verb} {parts[0]}{'/' + parts[2] if len(parts) > 2 else ''}"
+        service.calls[call] += 1
+        if service.happens(f"nonsense {call}"):
+            return service.settings["nonsense"]
         if service.happens("401"):
             raise Refusal(401, "not authorized " + service.settings.get("echo", ""), 1201)
         match verb, *parts:
@@ -363,6 +366,8 @@ class Handler(BaseHTTPRequestHandler):
     def token(self, content):
         if self.service.happens("iam_down"):
             raise Refusal(503, "try later")
+        if self.service.happens("iam_unknown"):
+            raise Refusal(400, "Provided API key could not be found.")
         now = int(time.time())
         token = jwt.encode({"iat": now, "exp": now + 3600}, "a key of sufficient length for the algorithm", "HS256")
         return {"access_token": token, "token_type": "Bearer", "expires_in": 3600, "expiration": now + 3600}
