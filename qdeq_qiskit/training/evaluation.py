@@ -82,7 +82,7 @@ class Evaluation:
             "macro_f1": float(f1_score(self.labels, self.predicted, average="macro", labels=classes, zero_division=0)),
             "log_loss": float(log_loss(self.labels, probabilities, labels=classes)),
             "samples": len(self.labels),
-            "median_residual": float(np.median(self.residual)) if len(self.residual) else None,
+            "median_residual": _median(self.residual),
             "converged_fraction": float(self.converged.mean()) if len(self.converged) else None,
             "mean_iterations": float(self.iterations.mean()),
             "mean_evaluations": float(self.evaluations.mean()),

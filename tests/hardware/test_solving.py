@@ -169,6 +169,16 @@ def test_a_solve_that_its_budget_stops_keeps_within_it_and_says_so(run: Path, ma
     assert result["max_qpu_seconds"] == seconds
 
 
+def test_a_budget_that_leaves_most_images_unseen_ends_in_a_result_and_a_report(run: Path, manila: str) -> None:
+    seconds = 4.5  # two jobs of 2 s each, and 0.5 s for a look at some images and their estimate
+    ended = solved(Order(run, manila, 12, max_qpu_seconds=seconds))
+    unseen = np.isinf(Evaluation.load(ended.folder.test).residual)
+    assert 0.5 < unseen.mean() < 1
+    assert ended.result["used"]["formula_seconds"] <= seconds
+    assert ended.folder.read_result() == ended.result
+    assert ended.folder.report.is_file()
+
+
 @pytest.mark.usefixtures("without_report")
 def test_a_solve_that_is_given_up_is_not_gone_on_with(run: Path, manila: str, interrupted: Interrupted) -> None:
     interrupted(Order(run, manila, SAMPLES), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def test_figures_of_uncertainty_leave_out_samples_without_an_estimate(tmp_path: 
     assert evaluation([0], [[1.0, 0.0]]).metrics()["median_half_width"] is None
     first.save(tmp_path / "e.safetensors")
     np.testing.assert_array_equal(Evaluation.load(tmp_path / "e.safetensors").half_width, first.half_width)
+
+
+def test_figures_can_be_written_where_most_samples_were_never_looked_at() -> None:
+    unseen = replace(evaluation([0, 1, 1], [[0.9, 0.1]] * 3), residual=np.array([0.2, np.inf, np.inf]))
+    assert unseen.metrics()["median_residual"] == pytest.approx(0.2)
+    assert json.loads(json.dumps(unseen.metrics(), allow_nan=False)) == unseen.metrics()
+    none = replace(unseen, residual=np.full(3, np.inf))
+    assert none.metrics()["median_residual"] is None
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"\x80\x04N."])
