@@ -82,7 +82,7 @@ class OffsetReport:
         """The report in words."""
         parts = [("By the calibration, noise of the encoder, which the surrogate leaves out, moves", self.expected)]
         if self.found is not None:
-            parts.append(("From the surrogate to the circuits, shot noise of both included, there moved", self.found))
+            parts.append(("Going from the surrogate to the circuits, shot noise of both included, moved", self.found))
         return [f"{start} {_in_words(offset)}" for start, offset in parts]
 
 

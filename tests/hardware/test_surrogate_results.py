@@ -133,7 +133,7 @@ def test_what_is_found_without_shots_is_what_was_expected() -> None:
     assert found["same_predictions"] == wanted["same_predictions"]
     for name in ("median_displacement", "mean_value_offset", "largest_value_offset"):
         assert found[name] == pytest.approx(wanted[name], rel=2e-2)
-    assert [sentence.split()[0] for sentence in report.sentences()] == ["By", "From"]
+    assert [sentence.split()[0] for sentence in report.sentences()] == ["By", "Going"]
 
 
 def test_a_root_that_lies_where_noise_does_not_move_it_counts_as_another_branch() -> None:

@@ -72,8 +72,9 @@ class QPUTime:
         """The formula with its numbers, in one line."""
         length = CIRCUIT_LENGTH if duration is None else duration
         total = jobs * JOB_OVERHEAD + executions * self.execution(duration)
+        counted = "1 job" if jobs == 1 else f"{jobs:,} jobs"
         return (
-            f"{jobs:,} jobs × {JOB_OVERHEAD:g} s + {executions:,} executions × ({1e6 * self.rep_delay:.0f} µs "
+            f"{counted} × {JOB_OVERHEAD:g} s + {executions:,} executions × ({1e6 * self.rep_delay:.0f} µs "
             f"rep_delay + {1e6 * length:.1f} µs circuit{' (assumed)' if duration is None else ''}) = {total:,.1f} s"
         )
 

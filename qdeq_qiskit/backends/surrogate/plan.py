@@ -87,10 +87,11 @@ class ProbePlan:
         two_qubit = sum(
             len(probe.preparations.angles) * _two_qubit_gates(probe.compiled) for probe in self.probes
         ) / len(self.frame.states)
+        circuits, bases = len(self.probes), self.circuits_per_preparation
         return (
-            f"{self.design}: {self.preparations} preparations in {len(self.probes)} parameterised circuits with "
-            f"{two_qubit:.2g} two-qubit gates each on average before the weight block, "
-            f"{self.circuits_per_preparation} measurement bases"
+            f"{self.design}: {self.preparations} preparations in {circuits} parameterised "
+            f"circuit{'' if circuits == 1 else 's'} with {two_qubit:.2g} two-qubit gates each on average before the "
+            f"weight block, {bases} measurement {'basis' if bases == 1 else 'bases'}"
         )
 
 
