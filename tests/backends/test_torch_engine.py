@@ -51,6 +51,19 @@ def test_derivatives_contracted_with_a_cotangent_are_the_pullback(num_qubits, nu
     assert (contracted - engine.pullback(angles, kept, cotangent)).abs().max() < 1e-12
 
 
+def test_a_circuit_without_angles_has_columns_and_no_derivatives():
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    engine = TorchEngine(program_of(circuit, []), num_columns=4, device=torch.device("cpu"), dtype=torch.float64)
+    columns, derivatives = engine.derivatives(torch.zeros(0, dtype=torch.float64))
+    unitary = Operator(circuit).reverse_qargs().data
+    assert np.abs(columns.numpy() - unitary).max() < 1e-13
+    assert derivatives.shape == (0, *columns.shape)
+    _, kept = engine.evaluate(torch.zeros(0, dtype=torch.float64))
+    assert engine.pullback(torch.zeros(0, dtype=torch.float64), kept, columns).shape == (0,)
+
+
 def test_first_and_second_derivatives_match_finite_differences():
     _, engine, angles = build(4, 3)
     angles.requires_grad_()

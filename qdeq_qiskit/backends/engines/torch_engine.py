@@ -132,7 +132,8 @@ class TorchEngine(Engine):
 
     def _generated(self, prefixes: Tensor) -> Tensor:
         """H_j V_j for every slot, (G, D, D)."""
-        return prefixes.flatten(0, 1).index_select(0, self._source).view(*self._factor.shape[:2], -1) * self._factor
+        rows = prefixes.flatten(0, 1).index_select(0, self._source)
+        return rows.view(*self._factor.shape[:2], prefixes.shape[-1]) * self._factor
 
     def _slot_gradients(self, prefixes: Tensor, x_adjoint: Tensor) -> Tensor:
         """½ Im⟨V_j X†, H_j V_j⟩ for every slot, (G,); `x_adjoint` is X† = B†Λ of each block, (blocks, D, D)."""
