@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from qdeq_qiskit.hardware.solving import Solved
     from qdeq_qiskit.hardware.submission import Order
 
+_REHEARSING = "compiling, and rehearsing on a copy of the processor"
+
 BackendName = Annotated[
     str, typer.Option(metavar="RECIPE", help="Backend recipe of kind ibm, name or path, such as ibm or fake_torino.")
 ]
@@ -55,7 +57,9 @@ def cost(
     refuse_study(run, "cost")
     console = make_console()
     order = Order(run, backend, samples, method, _changes(overrides, shots), design=design, data_dir=data_dir)
-    console.print(plan_table(make_plan(order)))
+    with console.status(_REHEARSING):
+        plan = make_plan(order)
+    console.print(plan_table(plan))
 
 
 @app.command()
@@ -201,7 +205,8 @@ def _submit(order: Order, *, wait: bool) -> None:
     from qdeq_qiskit.hardware.tables import plan_table
 
     console = make_console()
-    plan = make_plan(order)
+    with console.status(_REHEARSING):
+        plan = make_plan(order)
     plan.check_budget()
     console.print(plan_table(plan))
     progress = JobProgress(console, plan.prediction.qpu_seconds)

@@ -40,6 +40,7 @@ def result_of(solve: Solve, work: Work, outcome: Outcome, *, seconds: float) -> 
         "accuracy_interval_of": outcome.accuracy_interval_of,
         "metrics": outcome.test.metrics(),
         "reasons": reasons_of(outcome.test),
+        "without_estimate": int(np.isnan(outcome.test.half_width).sum()),
         "noiseless": _noiseless(work, outcome),
         "compiled": work.compile_figures.figures(),
         "predicted": solve.predicted,

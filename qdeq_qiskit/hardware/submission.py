@@ -17,7 +17,7 @@ from qdeq_qiskit.hardware.methods import METHODS
 from qdeq_qiskit.hardware.settings import GradientName, MethodName, SolveSettings, Tuning
 from qdeq_qiskit.hardware.subject import Subject
 from qdeq_qiskit.hardware.work import Work
-from qdeq_qiskit.recipes import RecipeError
+from qdeq_qiskit.recipes import RecipeError, list_recipes
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,11 @@ def _backend_of(order: Order) -> IBMBackend:
         changes.append(f"max_qpu_seconds={order.max_qpu_seconds}")
     if order.method == "tune":
         changes.append(f"weight_gradient={order.gradient or 'parameter_shift'}")
+    if order.backend.startswith("ibm_") and order.backend not in {entry.name for entry in list_recipes("backends")}:
+        raise RecipeError(
+            f"{order.backend}: is no backend recipe; for the processor of that name give --backend ibm --set "
+            f"name={order.backend}"
+        )
     backend = load_backend(order.backend, changes)
     if not isinstance(backend, IBMBackend):
         kind = getattr(backend, "kind", type(backend).__name__)

@@ -51,6 +51,8 @@ def result_table(result: dict[str, Any]) -> Table:
         table.add_row("same class as without noise", f"{noiseless['same_prediction']:.1%}")
     for name, count in result["reasons"].items():
         table.add_row(reason_title(name), f"{count:,} images")
+    if missing := result["without_estimate"]:
+        table.add_row("without an estimate of w*", f"{missing:,} images, whose class is that of the best state seen")
     table.add_section()
     spent, predicted = result["used"], result["predicted"]
     for name in ("jobs", "circuits", "executions"):

@@ -93,6 +93,7 @@ def test_the_report_of_a_run_says_where_those_of_its_solves_are(run: Path) -> No
     [
         (("cost", "RUN", "--backend", "exact"), ["kind exact", "qdeq evaluate"]),
         (("submit", "RUN", "--backend", "fake_torinho"), ["fake_torinho", "did you mean 'fake_torino'?"]),
+        (("submit", "RUN", "--backend", "ibm_torino"), ["ibm_torino", "--backend ibm --set name=ibm_torino"]),
         (("submit", "RUN", "--backend", "MANILA", "--set", "shot=5"), ["shot", "did you mean 'shots'?"]),
         (("submit", "RUN", "--backend", "MANILA", "--set", "name=fake_manilla"), ["fake_manilla", "fake_manila"]),
         (("submit", "RUN", "--backend", "MANILA", "--max-qpu-seconds", 1), ["max_qpu_seconds is 1", "first job"]),

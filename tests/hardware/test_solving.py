@@ -174,6 +174,7 @@ def test_a_budget_that_leaves_most_images_unseen_ends_in_a_result_and_a_report(r
     ended = solved(Order(run, manila, 12, max_qpu_seconds=seconds))
     unseen = np.isinf(Evaluation.load(ended.folder.test).residual)
     assert 0.5 < unseen.mean() < 1
+    assert ended.result["without_estimate"] == unseen.sum()
     assert ended.result["used"]["formula_seconds"] <= seconds
     assert ended.folder.read_result() == ended.result
     assert ended.folder.report.is_file()

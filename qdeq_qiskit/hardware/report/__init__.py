@@ -25,7 +25,7 @@ from qdeq_qiskit.training.report.page import embedded_png, page_templates, png_o
 
 TEMPLATE = "report.html.j2"
 _WHAT = {
-    "circuits": "Every evaluation in the search for each image's fixed point ran on the processor.",
+    "circuits": "Every evaluation of the circuit for each image ran on the processor.",
     "surrogate": "The circuit's operators were measured once on the processor; the fixed points were found without it.",
     "tune": "The model was trained a few steps further on the processor, and tested on it before and after.",
 }
