@@ -16,10 +16,10 @@ from typing import final
 from qdeq_qiskit.backends.runtime.errors import StillRunning
 from qdeq_qiskit.backends.runtime.job import JobOutcome, JobRequest, Processor
 from qdeq_qiskit.backends.runtime.job_row import JobRow
+from qdeq_qiskit.backends.runtime.pending_request import PendingRequest
 from qdeq_qiskit.backends.runtime.qpu_time import Budget, QPUTime
 from qdeq_qiskit.backends.runtime.solve import Solve
 from qdeq_qiskit.backends.runtime.surroundings import Progress, Surroundings
-from qdeq_qiskit.backends.runtime.work import Work
 
 _IN_FLIGHT = 3  # jobs that wait or run at a time; the open plan allows as many
 
@@ -71,7 +71,7 @@ class Dispatcher:
             self.solve.check(number, request)
             stored = self.solve.answer(number)
             if stored is None:
-                to_do.append(Work(number, request, self._time.of(request), self._around))
+                to_do.append(PendingRequest(number, request, self._time.of(request), self._around))
             else:
                 outcomes[number], charged = stored
                 self._charge(number, charged)
@@ -82,8 +82,8 @@ class Dispatcher:
         self._answer(to_do, outcomes)
         return [outcomes[number] for number in sorted(outcomes)]
 
-    def _answer(self, to_do: list[Work], outcomes: dict[int, JobOutcome]) -> None:
-        waiting, active = deque(to_do), deque[Work]()
+    def _answer(self, to_do: list[PendingRequest], outcomes: dict[int, JobOutcome]) -> None:
+        waiting, active = deque(to_do), deque[PendingRequest]()
         running: list[JobRow] = []
         most = 1 if self.processor.is_local else _IN_FLIGHT
         while active or (waiting and len(running) < most):

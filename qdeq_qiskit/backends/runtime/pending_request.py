@@ -21,7 +21,7 @@ _poll_wait = waits(0.5, factor=1.5, longest=20.0)
 
 
 @final
-class Work:
+class PendingRequest:
     """A request under way.
 
     Attributes:
