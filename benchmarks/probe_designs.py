@@ -1,6 +1,6 @@
 """Designs side by side: variances and biases, exactly, for a processor's calibration.
 
-`python -m benchmarks.probe_designs fake_torino` prints the table of docs/surrogate.md.
+`python -m benchmarks.probe_designs fake_torino` prints the table of docs/how-to/surrogate.md.
 """
 
 from __future__ import annotations

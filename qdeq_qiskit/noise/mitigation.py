@@ -1,6 +1,6 @@
 """Mitigation options, and what they cost.
 
-What each option does, and on which route, is told in docs/mitigation.md; `backends.mitigated` runs them.
+What each option does, and on which route, is told in docs/how-to/mitigation.md; `backends.mitigated` runs them.
 """
 
 from __future__ import annotations
