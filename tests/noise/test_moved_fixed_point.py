@@ -1,4 +1,4 @@
-"""How a depolarising channel moves and contracts the fixed point: the derivation of docs/explanation/noise-study.md, checked."""
+"""How a depolarising channel moves and contracts the fixed point: docs/explanation/noise-study.md, checked."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ class SampledSolver(Solver):
     more than shrink values shows in how they lie, over all samples of the batch, and widens intervals; in a batch of
     one or two samples it cannot show, and `jacobian_error` alone answers for it.
 
-    Polyak, Juditsky, SIAM J. Control Optim. 30 (1992) 838. The derivation is in `docs/explanation/sampled-equilibria.md`.
+    Polyak, Juditsky, SIAM J. Control Optim. 30 (1992) 838.
+    The derivation is in `docs/explanation/sampled-equilibria.md`.
 
     Attributes:
         tolerance: on the relative residual, where values have no noise.
