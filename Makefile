@@ -4,9 +4,10 @@ VENV ?= .venv
 REQUIREMENTS ?= requirements.txt
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(REQUIREMENTS)
+DOCS_READY := $(VENV)/.ready-requirements-docs.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench clean
+.PHONY: help setup demo test test-slow check format bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -42,5 +43,13 @@ format: $(READY)  ## put the code into format
 bench: $(READY)  ## measurements side by side with stock Qiskit: a table and benchmarks/results/*.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
+$(DOCS_READY): $(READY) requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.txt
+	touch $@
+
+docs: $(DOCS_READY)  ## the documentation site in docs/_build/html; every warning is an error
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "file://$(CURDIR)/docs/_build/html/index.html"
+
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist docs/_build docs/tutorials/*.ipynb docs/reference/*/
