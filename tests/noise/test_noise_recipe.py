@@ -28,7 +28,7 @@ def refusal(folder: Path, text: str, *overrides: str) -> str:
         NoiseRecipe.load(path, list(overrides))
     message = str(caught.value)
     assert "\n" not in message
-    assert "further error" not in message, "one mistake is one error"
+    assert "problems" not in message, "one mistake is one error"
     return message
 
 

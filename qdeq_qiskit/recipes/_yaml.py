@@ -1,0 +1,155 @@
+"""YAML as recipes use it: data only, each key once, numbers that mean what they look like, and bounded in size."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ._errors import RecipeError
+from ._words import shown
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 40
+MAX_VALUES = 200_000
+
+# libyaml's parser is some ten times as fast as the one in Python; both are in PyYAML, but for a build without it.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_STRING = "tag:yaml.org,2002:str"
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
+    """YAML's safe subset, without duplicate keys: one of the two would be ignored."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if not isinstance(key, str) or key_node.tag != _STRING:
+                what = shown(key) if isinstance(key, str) else "a list or a mapping"
+                problem = f"keys are words, not {what}; quote it if it is meant to be one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            if key in seen:
+                problem = f"{shown(key)} is there twice; keep one of them"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)  # type: ignore[no-any-return]
+
+
+def _plain_scalars() -> None:
+    """Which plain scalars are no words.
+
+    As YAML 1.1 has it, which PyYAML reads, but for what surprises: 5e-3 is a number, as in YAML 1.2; 010 is none (it is
+    eight in the one, ten in the other), nor are 1:30 (ninety) and dates.
+    """
+    _Loader.yaml_implicit_resolvers = {}
+    plain = {
+        "bool": (r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
+        "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+        "int": (r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)", "-+0123456789"),
+        "float": (
+            r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
+            r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+            "-+.0123456789",
+        ),
+        "merge": ("<<", "<"),
+    }
+    for name, (pattern, first) in plain.items():
+        _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(f"^(?:{pattern})$"), list(first))
+
+
+_plain_scalars()
+
+
+def parse(text: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        ValueError: it is not YAML, or not what a recipe may hold; a line that says where and what to do.
+    """
+    try:
+        _check_shape(text)
+        return yaml.load(text, _Loader)  # safe: `_Loader` builds plain data only
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(_problem(error)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, every key a string; nothing is executed, and duplicate keys are refused.
+
+    Raises:
+        RecipeError: the file cannot be read, is too large, or holds something else.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise RecipeError(f"{path}: is {size:,} bytes long; a recipe is at most {MAX_BYTES:,}")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: is not a text file in UTF-8; save it as one") from None
+    try:
+        data = parse(text)
+    except ValueError as error:
+        raise RecipeError(f"{path}: is not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        given = "an empty file" if data is None else shown(data)
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, not {given}; expected key: value lines")
+    return data
+
+
+def _check_shape(text: str) -> None:
+    """Refuse what blows up, or is no data, before anything is built of it."""
+    depth = values = 0
+    for event in yaml.parse(text, _SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _refusal("a recipe has no aliases (*name); write the value out", event)
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+            continue
+        if not isinstance(event, yaml.NodeEvent):
+            continue
+        if event.tag is not None:  # type: ignore[attr-defined]
+            raise _refusal(f"a recipe has no tags ({shown(event.tag)}); leave it out", event)  # type: ignore[attr-defined]
+        values += 1
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        if depth > MAX_DEPTH:
+            raise _refusal(f"nested too deeply; at most {MAX_DEPTH} levels make sense", event)
+        if values > MAX_VALUES:
+            raise _refusal(f"too many values; expected at most {MAX_VALUES:,}", event)
+
+
+def _refusal(problem: str, event: Any) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, event.start_mark)
+
+
+# What is behind the parser's words, most of the time.
+_ADVICE = (
+    (re.compile(r"'\\t'|tab|character that cannot start"), "indent with spaces, and quote texts of special characters"),
+    (re.compile("mapping values are not allowed"), "quote a text with ': ' in it, or indent it as its neighbours"),
+    (re.compile("another document|single document"), "keep one document (no second ---)"),
+    (re.compile("quoted scalar|end of stream"), "close what was opened: a quote, [ or {"),
+    (re.compile("special characters|control characters"), "save it as plain text"),
+)
+
+
+def _problem(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return f"nested too deeply; at most {MAX_DEPTH} levels make sense"
+    mark = getattr(error, "problem_mark", None)
+    lines = str(error).splitlines()
+    problem = str(getattr(error, "problem", None) or (lines[0] if lines else "it cannot be parsed"))
+    if isinstance(error, ValueError):  # an integer that Python does not convert
+        problem = f"a number is too long ({problem.split(';')[0]}); expected one of a few digits"
+    context = getattr(error, "context", None)
+    said = f"{context}: {problem}" if context and not isinstance(error, yaml.constructor.ConstructorError) else problem
+    if not isinstance(error, yaml.constructor.ConstructorError | ValueError):
+        advice = next((words for pattern, words in _ADVICE if pattern.search(said)), "expected key: value lines")
+        said = f"{said}; {advice}"
+    if mark is None:
+        return said
+    what, separator, remedy = said.partition("; ")
+    return f"{what} (line {mark.line + 1}, column {mark.column + 1}){separator}{remedy}"
