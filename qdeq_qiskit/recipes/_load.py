@@ -54,8 +54,10 @@ def load(
             instead = f"this looks like a {singular(str(other))} recipe, not a {singular(kind)} recipe"
             # Its keys, each of them unknown here, explain nothing.
             raise RecipeError(f"{path}: {instead}" if "unknown key" in str(error) else f"{error}; {instead}") from None
+        if "--set " in str(error):  # an override is named already
+            raise
         blamed = _to_blame(path, changes, references or {}, model)
-        if not blamed or str(error).startswith("--set"):
+        if not blamed:
             raise
         _validate(grown(path, blamed, references or {}), model, blamed=" ".join(map(as_typed, blamed)))
         raise
