@@ -1,13 +1,16 @@
-"""What users train: the QDEQ classifier."""
+"""What users train: the QDEQ classifier, and models of parts of one's own."""
 
-from qdeq_qiskit.models.classifier import ClassifierOutput, QDEQClassifier
+from qdeq_qiskit.models.classifier import QDEQClassifier
+from qdeq_qiskit.models.deq import DEQClassifier
 from qdeq_qiskit.models.features import Features, Pooling
+from qdeq_qiskit.models.output import ClassifierOutput
 from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
 from qdeq_qiskit.models.storage import ModelFileError
 
 __all__ = [
     "ClassifierOutput",
     "ClassifierRecipe",
+    "DEQClassifier",
     "Features",
     "ModelFileError",
     "ModelRecipe",

@@ -6,7 +6,6 @@ The model of arXiv 2410.23940, its parts named as there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -14,35 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from qdeq_qiskit.backends.kinds import Backend
-from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.backends.solver_choice import SolverChoice
 from qdeq_qiskit.circuits import QNNCircuit
-from qdeq_qiskit.equilibrium import Equilibrium, Solution, nearest_lift
-from qdeq_qiskit.models.confidence import class_confidence
+from qdeq_qiskit.equilibrium import Equilibrium, nearest_lift
+from qdeq_qiskit.models.output import ClassifierOutput, read_equilibrium, restart_shots
 from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
+from qdeq_qiskit.models.tensors import copies_of, take_over
 from qdeq_qiskit.recipes import nearest
-
-
-@dataclass(frozen=True)
-class ClassifierOutput:
-    """Logits and the equilibrium that they were read from.
-
-    Attributes:
-        logits: (B, classes).
-        solution: residuals, iterations and costs of each sample.
-        confidence: the probability that the predicted class is that of the exact equilibrium, (B,), given the
-            covariance with which this one was estimated; NaN for samples without an estimate, None where the solver
-            estimates no covariance, and in training.
-    """
-
-    logits: Tensor
-    solution: Solution
-    confidence: Tensor | None = None
-
-    @property
-    def labels(self) -> Tensor:
-        """The predicted class of each sample, (B,)."""
-        return self.logits.argmax(dim=1)
 
 
 @final
@@ -131,16 +108,18 @@ class QDEQClassifier(nn.Module):
         """Features x of images, (B, d), on the model's device and in its precision.
 
         Args:
-            images: (B, height, width), pixels in 0 … 1.
+            images: (B, height, width), pixels in 0 … 1, or unsigned bytes, which are divided by 255.
 
         Raises:
             ValueError: images of another size than the circuit takes, or with pixels that are not finite.
         """
         features = self.options.features.of(images).to(self.head.weight)
         if features.shape[1] != self.circuit.num_features:
+            height, width = images.shape[1:]
+            hint = self.options.features.hint(height, width, self.circuit.num_features)
             raise ValueError(
-                f"images of {images.shape[1]}×{images.shape[2]} pixels give {features.shape[1]} features, but the "
-                f"circuit takes {self.circuit.num_features}; change features.pool or the circuit"
+                f"images of {height}×{width} pixels give {features.shape[1]} features, but the circuit takes "
+                f"{self.circuit.num_features}; change features.pool{hint} or the circuit"
             )
         if not torch.isfinite(features).all():
             bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
@@ -157,26 +136,11 @@ class QDEQClassifier(nn.Module):
 
     def classify(self, features: Tensor) -> ClassifierOutput:
         """Logits of features, (B, d), with the equilibrium that they were read from."""
-        solution = self.equilibrium(features)
-        logits = self.head(torch.relu(self.dropout(solution.state)))
-        if self.training or solution.covariance is None:
-            return ClassifierOutput(logits, solution)
-        with torch.no_grad():
-            confidence = class_confidence(
-                solution.value, solution.covariance, logits.argmax(dim=1), self._logits_of_state
-            )
-        return ClassifierOutput(logits, solution, confidence)
-
-    def _logits_of_state(self, w: Tensor) -> Tensor:
-        """Logits, (B, classes), of reduced states, (B, n), without dropout."""
-        lift = self.equilibrium.lift
-        assert lift is not None
-        return self.head(torch.relu(w @ lift.mT))
+        return read_equilibrium(self.equilibrium, self._read, features, training=self.training)
 
     def restart_shots(self, stream: int) -> None:
         """Whatever was drawn before, shots from here on are those of the backend's seed and `stream`, at least 0."""
-        if isinstance(self.equilibrium.layer, SampledLayer):
-            self.equilibrium.layer.restart(stream)
+        restart_shots(self.equilibrium.layer, stream)
 
     def on_backend(self, backend: Backend) -> QDEQClassifier:
         """The same weights, copied, on another backend.
@@ -193,8 +157,7 @@ class QDEQClassifier(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """What is learned, by name: copies on the CPU."""
-        learned = {"circuit.weight": self.weight, "head.weight": self.head.weight, "head.bias": self.head.bias}
-        return {name: tensor.detach().cpu().clone() for name, tensor in learned.items()}
+        return copies_of(self._learned())
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take over what was learned.
@@ -202,19 +165,15 @@ class QDEQClassifier(nn.Module):
         Raises:
             ValueError: a tensor is missing or superfluous, has another shape, or holds a NaN.
         """
-        own = {"circuit.weight": self.weight, "head.weight": self.head.weight, "head.bias": self.head.bias}
-        if set(tensors) != set(own):
-            raise ValueError(f"the weights are named {sorted(tensors)}; expected {sorted(own)}")
-        for name, tensor in tensors.items():
-            if tensor.shape != own[name].shape:
-                raise ValueError(
-                    f"{name} has shape {tuple(tensor.shape)}, but this model's is {tuple(own[name].shape)}"
-                )
-            if not torch.isfinite(tensor).all():
-                raise ValueError(f"{name} holds values that are NaN or infinite")
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                own[name].copy_(tensor)
+        take_over(self._learned(), tensors)
+
+    def _read(self, state: Tensor) -> Tensor:
+        """Logits, (B, classes), of states z*, (B, d)."""
+        logits: Tensor = self.head(torch.relu(self.dropout(state)))
+        return logits
+
+    def _learned(self) -> dict[str, Tensor]:
+        return {"circuit.weight": self.weight, "head.weight": self.head.weight, "head.bias": self.head.bias}
 
     def save(self, directory: str | Path) -> None:
         """Write `model.safetensors` and `model.yaml` into a folder; see `models.storage`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Annotated, final
 
 import torch
@@ -49,6 +51,9 @@ class Features(BaseModel):
         """
         if images.ndim != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}; expected (batch, height, width)")
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        self._warn_of_range(images)
         if self.pool is None:
             return ((images - self.mean) / self.std).flatten(1)
         kernel, padding = self.pool.kernel, self.pool.padding
@@ -64,3 +69,23 @@ class Features(BaseModel):
             for part in images.split(chunk)
         ]
         return torch.cat(pooled) if pooled else images.new_zeros(0, 0)
+
+    def hint(self, height: int, width: int, wanted: int) -> str:
+        """Which pooling gives so many features of images of this size, in words; nothing if none is simple."""
+        side = math.isqrt(wanted)
+        kernel = height // side if side else 0
+        if height != width or side * side != wanted or kernel < 1 or height // kernel != side:
+            return ""
+        return f" (none gives {wanted})" if kernel == 1 else f" (kernel: {kernel} gives {wanted})"
+
+    def _warn_of_range(self, images: Tensor) -> None:
+        """Numbers from 0 to 255 look like images, too, and are a mistake here."""
+        if not images.numel() or (self.mean, self.std) == (0, 1):
+            return
+        low, high = (float(end) for end in images.aminmax())
+        if low < -1 or high > 2:  # not what rounding, or a little noise, does
+            warnings.warn(
+                f"pixels lie between {low:g} and {high:g}; features.mean and features.std are for 0 … 1: divide the "
+                "images by what stands for white, or, where they are standardised, set mean to 0 and std to 1",
+                stacklevel=4,
+            )

@@ -148,8 +148,9 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
             ValueError: an argument, X or y cannot be used.
             TrainingError: the loss is not finite any more.
         """
-        from qdeq_qiskit.sklearn.training import ONE_AT_A_TIME, train
+        from qdeq_qiskit.sklearn.training import train_on_share
         from qdeq_qiskit.training.batches import epoch_seed
+        from qdeq_qiskit.training.in_memory import ONE_AT_A_TIME
 
         goes_on = self.warm_start and hasattr(self, "model_")
         X, y = validate_data(self, X, y, reset=not goes_on, dtype=(np.float64, np.float32))
@@ -168,7 +169,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
             model = QDEQClassifier.from_recipe(recipe, seed=seed)
             if goes_on:
                 model.load_tensors(self.model_.tensors())
-            trained = train(
+            trained = train_on_share(
                 model,
                 _features(layout, model, X),
                 labels.astype(np.int64),

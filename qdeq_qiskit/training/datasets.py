@@ -1,20 +1,23 @@
-"""The data sets that recipes name: scikit-learn's bundled digits, MNIST, FashionMNIST."""
+"""The data sets that recipes name: scikit-learn's bundled digits, MNIST, FashionMNIST, and those of users."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator, model_validator
 
 from qdeq_qiskit.training import idx
+from qdeq_qiskit.training.array_file import read_array_file
 from qdeq_qiskit.training.errors import DataError
-from qdeq_qiskit.training.images import Images, ImageSplits
+from qdeq_qiskit.training.image_folder import read_image_folder
+from qdeq_qiskit.training.images import ImageSplits
+from qdeq_qiskit.training.whole_set import WholeSet
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+ClassChoice = Annotated[StrictInt, Field(ge=0)] | Annotated[StrictStr, Field(min_length=1)]
 
 
 class DataRecipe(BaseModel):
@@ -22,17 +25,28 @@ class DataRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["digits", "mnist", "fashion_mnist"] = Field(
-        description="digits: scikit-learn's bundled 8×8 set; mnist, fashion_mnist: 28×28, from a folder or by download."
+    name: Literal["digits", "mnist", "fashion_mnist", "image_folder", "arrays"] = Field(
+        description="digits: scikit-learn's bundled 8×8 set; mnist, fashion_mnist: 28×28, from a folder or by "
+        "download; image_folder: PNG and JPEG files, a sub-folder for each class; arrays: an .npz file."
     )
-    classes: tuple[Annotated[int, Field(ge=0, le=9)], ...] | None = Field(
-        default=None, description="The classes to keep, relabelled 0, 1, … in this order; null for all ten."
+    path: str | None = Field(
+        default=None, description="The folder of image_folder, or the file of arrays; of no other set."
+    )
+    size: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        default=None,
+        description="Side in pixels that the pictures of image_folder are made; null to leave them as they are.",
+    )
+    classes: tuple[ClassChoice, ...] | None = Field(
+        default=None,
+        description="The classes to keep, by name or number, relabelled 0, 1, … in this order; null for all.",
     )
     validation_fraction: Fraction = Field(
-        default=0.2, description="Share of the training images that is held out to choose the best epoch."
+        default=0.2,
+        description="Share of the training images that is held out to choose the best epoch; a set with validation "
+        "images of its own ignores it.",
     )
     test_fraction: Fraction = Field(
-        default=0.25, description="Share of all images kept for testing; a set with an official test split ignores it."
+        default=0.25, description="Share of all images kept for testing; a set with test images of its own ignores it."
     )
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         default=0, description="Seed of the splits; the same for every training seed, so that runs are comparable."
@@ -43,10 +57,30 @@ class DataRecipe(BaseModel):
 
     @field_validator("classes")
     @classmethod
-    def _classes_differ(cls, classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if classes is not None and (len(classes) < 2 or len(set(classes)) < len(classes)):
+    def _classes_differ(cls, classes: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
+        if classes is not None and (len(classes) < 2 or len(set(map(str, classes))) < len(classes)):
             raise ValueError("at least two classes are needed, each listed once")
         return classes
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        """So that a run is continued from anywhere."""
+        return path if path is None else str(Path(path).expanduser().absolute())
+
+    @model_validator(mode="after")
+    def _keys_of_this_set(self) -> Self:
+        if self.name in USERS and self.path is None:
+            what = "folder, path: DIR" if self.name == "image_folder" else "file, path: FILE.npz"
+            raise ValueError(f"the key 'path' is missing: the {self.name} need a {what}")
+        if self.name not in USERS and self.path is not None:
+            raise ValueError(f"path is for name image_folder or arrays; {self.name} is found by --data-dir")
+        if self.name != "image_folder" and self.size is not None:
+            raise ValueError(f"size is for name image_folder; the images of {self.name} have a size of their own")
+        return self
+
+
+USERS = ("image_folder", "arrays")
 
 
 def load_splits(recipe: DataRecipe, *, data_dir: Path | None = None) -> ImageSplits:
@@ -54,81 +88,82 @@ def load_splits(recipe: DataRecipe, *, data_dir: Path | None = None) -> ImageSpl
 
     Args:
         recipe: what to read.
-        data_dir: folder with the files of a set that is not bundled; see `idx.read_split`.
+        data_dir: folder with the files of a set that is not bundled and has no path; see `idx.read_split`.
 
     Raises:
         DataError: the data are missing or damaged, or too few for the splits.
     """
-    raw = _READERS[recipe.name](recipe, data_dir)
-    keep = tuple(range(len(raw.class_names))) if recipe.classes is None else recipe.classes
-    names = tuple(raw.class_names[k] for k in keep)
-    rest = _of_classes(*raw.train, keep=keep)
-    if raw.test is not None:
-        test = _of_classes(*raw.test, keep=keep)
-    else:
-        rest, test = _divided(rest, recipe, "test_fraction")
-    train, valid = _divided(rest, recipe, "validation_fraction")
-    if recipe.limit is not None:
-        if recipe.limit < len(names):
-            raise DataError(
-                f"data.limit is {recipe.limit}; every split needs an image of each of the {len(names)} classes, "
-                f"so expected at least {len(names)}"
-            )
-        train, valid, test = (split.sample(recipe.limit, seed=recipe.split_seed) for split in (train, valid, test))
+    whole = _READERS[recipe.name](recipe, data_dir)
+    keep = None
+    if recipe.classes is not None:
+        keep = tuple(_number(choice, whole.class_names, recipe) for choice in recipe.classes)
+        if len(set(keep)) < len(keep):
+            raise DataError(f"data.classes is {list(recipe.classes)}; every class is to be listed once")
+    splits = whole.splits(
+        recipe.name,
+        keep=keep,
+        validation_fraction=recipe.validation_fraction,
+        test_fraction=recipe.test_fraction,
+        split_seed=recipe.split_seed,
+        prefix="data.",
+    )
+    if recipe.limit is None:
+        return splits
+    names = splits.class_names
+    if recipe.limit < len(names):
+        raise DataError(
+            f"data.limit is {recipe.limit}; every split needs an image of each of the {len(names)} classes, "
+            f"so expected at least {len(names)}"
+        )
+    train, valid, test = (
+        split.sample(recipe.limit, seed=recipe.split_seed) for split in (splits.train, splits.valid, splits.test)
+    )
     return ImageSplits(recipe.name, names, train, valid, test)
 
 
-def _divided(images: Images, recipe: DataRecipe, key: str) -> tuple[Images, Images]:
-    """Images in two parts, the second with the fraction that the recipe has under a key."""
-    fraction = getattr(recipe, key)
-    try:
-        return images.divide(fraction, seed=recipe.split_seed)
-    except DataError as error:
-        raise DataError(f"data.{key} is {fraction}: {error}") from None
+def _number(choice: int | str, names: Sequence[str], recipe: DataRecipe) -> int:
+    """The number of a class that is given by its name, or, where no class is named by a number, by its number."""
+    if str(choice) in names:
+        return names.index(str(choice))
+    if isinstance(choice, int) and choice < len(names) and not any(name.isdecimal() for name in names):
+        return choice
+    where = recipe.name if recipe.path is None else recipe.path
+    shown = ", ".join(map(repr, names[:12])) + (", …" if len(names) > 12 else "")
+    raise DataError(f"data.classes holds {choice!r}, but the classes of {where} are {shown}; null takes them all")
 
 
-@dataclass(frozen=True)
-class _Raw:
-    """A data set as it comes: pixels and labels of all classes, and the official test split where there is one."""
-
-    class_names: tuple[str, ...]
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray] | None = None
-
-
-def _of_classes(pixels: np.ndarray, labels: np.ndarray, *, keep: tuple[int, ...]) -> Images:
-    """The images of some classes, relabelled by their place in `keep`; bytes become fractions of 255."""
-    place = np.full(int(labels.max()) + 1, -1)
-    for position, label in enumerate(keep):
-        if label < len(place):
-            place[label] = position
-    chosen = place[labels] >= 0
-    pixels = pixels[chosen]
-    if pixels.dtype == np.uint8:
-        pixels = pixels.astype(np.float32) / 255
-    return Images(pixels, place[labels][chosen], len(keep))
-
-
-def _digits(recipe: DataRecipe, data_dir: Path | None) -> _Raw:
+def _digits(recipe: DataRecipe, data_dir: Path | None) -> WholeSet:
     from sklearn.datasets import load_digits
 
     bundle = load_digits()
-    return _Raw(_NUMERALS, ((bundle.images / 16).astype(np.float32), bundle.target))
+    return WholeSet(_NUMERALS, ((bundle.images / 16).astype(np.float32), bundle.target))
 
 
-def _idx(source: idx.IDXSource, class_names: tuple[str, ...]) -> Callable[[DataRecipe, Path | None], _Raw]:
-    def read(recipe: DataRecipe, data_dir: Path | None) -> _Raw:
+def _idx(source: idx.IDXSource, class_names: tuple[str, ...]) -> Callable[[DataRecipe, Path | None], WholeSet]:
+    def read(recipe: DataRecipe, data_dir: Path | None) -> WholeSet:
         train = idx.read_split(source, "train", data_dir=data_dir)
         test = idx.read_split(source, "t10k", data_dir=data_dir)
-        return _Raw(class_names, train, test)
+        return WholeSet(class_names, train, test=test)
 
     return read
 
 
+def _image_folder(recipe: DataRecipe, data_dir: Path | None) -> WholeSet:
+    assert recipe.path is not None
+    return read_image_folder(Path(recipe.path), size=recipe.size)
+
+
+def _arrays(recipe: DataRecipe, data_dir: Path | None) -> WholeSet:
+    assert recipe.path is not None
+    return read_array_file(Path(recipe.path))
+
+
 _NUMERALS = tuple(str(digit) for digit in range(10))
 _GARMENTS = ("t-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-_READERS: dict[str, Callable[[DataRecipe, Path | None], _Raw]] = {
+_READERS: dict[str, Callable[[DataRecipe, Path | None], WholeSet]] = {
     "digits": _digits,
     "mnist": _idx(idx.MNIST, _NUMERALS),
     "fashion_mnist": _idx(idx.FASHION_MNIST, _GARMENTS),
+    "image_folder": _image_folder,
+    "arrays": _arrays,
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +31,7 @@ class Images:
     num_classes: int
 
     def __post_init__(self) -> None:
-        pixels, labels = np.asarray(self.pixels, dtype=np.float32), np.asarray(self.labels)
+        pixels, labels = _float32(self.pixels), np.asarray(self.labels)
         if pixels.ndim != 3:
             raise DataError(f"pixels have shape {pixels.shape}; expected (images, height, width)")
         if labels.shape != (len(pixels),):
@@ -97,6 +100,13 @@ class Images:
         return self.take(np.sort(first)), self.take(np.sort(second))
 
 
+def _float32(pixels: Any) -> np.ndarray:
+    try:
+        return np.asarray(pixels, dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"pixels cannot be made one array of numbers: {error}") from None
+
+
 @dataclass(frozen=True)
 class ImageSplits:
     """A data set as training wants it.
@@ -119,6 +129,93 @@ class ImageSplits:
             missing = np.setdiff1d(np.arange(len(self.class_names)), images.labels)
             if len(missing):
                 raise DataError(f"{self.name}: the {split} split has no image of class {self.class_names[missing[0]]}")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        *,
+        valid: tuple[Any, Any] | None = None,
+        test: tuple[Any, Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        validation_fraction: float = 0.2,
+        test_fraction: float = 0.25,
+        split_seed: int = 0,
+        name: str = "arrays",
+    ) -> ImageSplits:
+        """The splits of images in memory.
+
+        Args:
+            images: arrays or tensors, (N, height, width), or with one channel: unsigned bytes, or numbers in 0 … 1.
+            labels: (N,): whole numbers or names.
+            valid: images and labels to choose the best epoch with; None for a share of `images`.
+            test: images and labels to test with; None for a share of `images`.
+            class_names: what labels 0, 1, … stand for; None for the labels themselves, sorted.
+            validation_fraction: that share, of what is not for testing.
+            test_fraction: that share.
+            split_seed: of the shares.
+            name: what the data set is called.
+
+        Raises:
+            DataError: something about the data; the message says what, and where.
+        """
+        from qdeq_qiskit.training.whole_set import WholeSet
+
+        parts = {"train": (images, labels), "valid": valid, "test": test}
+        sources = {split: name if split == "train" else f"{name} ({split})" for split in parts}
+        whole = WholeSet.of(parts, class_names, sources=sources)
+        return whole.splits(
+            name, validation_fraction=validation_fraction, test_fraction=test_fraction, split_seed=split_seed
+        )
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        *,
+        valid: Any = None,
+        test: Any = None,
+        class_names: Sequence[str] | None = None,
+        validation_fraction: float = 0.2,
+        test_fraction: float = 0.25,
+        split_seed: int = 0,
+        name: str | None = None,
+    ) -> ImageSplits:
+        """The splits of map-style torch datasets of (image, label) pairs, read into memory.
+
+        Args:
+            dataset: what to train on, and to cut the splits from that are None.
+            valid: to choose the best epoch with.
+            test: to test with.
+            class_names: as for `from_arrays`; None for the dataset's own `classes`, if it has them.
+            validation_fraction: as for `from_arrays`.
+            test_fraction: the same.
+            split_seed: the same.
+            name: what the data set is called; None for the type of `dataset`.
+
+        Raises:
+            DataError: something about the data; the message says what, and where.
+        """
+        from qdeq_qiskit.training.users_arrays import stacked
+
+        name = name or type(dataset).__name__
+        return cls.from_arrays(
+            *stacked(dataset, source=name),
+            valid=None if valid is None else stacked(valid, source=f"{name} (valid)"),
+            test=None if test is None else stacked(test, source=f"{name} (test)"),
+            class_names=getattr(dataset, "classes", None) if class_names is None else class_names,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            name=name,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz file that the recipe `data: {name: arrays, path: ...}` reads back as these very splits."""
+        from qdeq_qiskit.training.array_file import save_splits
+
+        save_splits(self, Path(path))
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of each split's shape, pixels and labels, in their order: equal where training sees the same data."""

@@ -11,7 +11,7 @@ from qdeq_qiskit.equilibrium import SUCCESSES, MapCost, Reason, Solution
 
 
 class Tally:
-    """Loss, accuracy, residuals and costs over many batches.
+    """Loss, accuracy, residuals and costs over many batches; the accuracy is NaN where there are no classes.
 
     `add` keeps references to small tensors and computes next to nothing, so that a training step is not slowed and a
     GPU is not waited for; `summary` does the sums.
@@ -29,7 +29,7 @@ class Tally:
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, solution: Solution) -> None:
         """Take in one batch."""
         self._loss.append(loss.detach())
-        self._correct.append(logits.detach().argmax(dim=1) == labels)
+        self._correct.append(_correct(logits.detach(), labels))
         self._residual.append(solution.relative_residual)
         self._iterations.append(solution.iterations)
         self._reason.append(solution.reason)
@@ -83,3 +83,10 @@ class Tally:
             "unconverged": int(failed.sum()),
             "samples": len(reason),
         }
+
+
+def _correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether each sample's class is predicted, (B,); NaN where labels are no classes."""
+    if labels.is_floating_point() or logits.ndim != 2:
+        return logits.new_full((len(labels),), torch.nan)
+    return logits.argmax(dim=1) == labels

@@ -1,28 +1,65 @@
-"""The Lightning task: one classifier, its loss, its optimiser, and a row of figures for every epoch."""
+"""The Lightning task: one model, its loss, its optimiser, and a row of figures for every epoch."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from typing import Any, final
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, final
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qdeq_qiskit.equilibrium import NotConvergedWarning
-from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.models import ClassifierOutput
 from qdeq_qiskit.training.clipping import clip_gradients
 from qdeq_qiskit.training.errors import TrainingError
 from qdeq_qiskit.training.recipe import OptimisationRecipe
 from qdeq_qiskit.training.tally import Tally
 
 Batch = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From logits, (B, classes), and labels, (B,), to a scalar."""
+
+
+class Trainable(Protocol):
+    """What a model must have to be trained: a torch module with these methods, such as those of `models`.
+
+    Attributes:
+        penalty_weight: the factor of the Jacobian penalty in the loss.
+    """
+
+    penalty_weight: float
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Inputs as `classify` takes them: what is done once, before training."""
+
+    def classify(self, features: Tensor) -> ClassifierOutput:
+        """Logits, and the equilibrium that they were read from."""
+
+    def restart_shots(self, stream: int) -> None:
+        """Let shots from here on be those of `stream`."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is learned, by name."""
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what was learned."""
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """As every torch module has them."""
+
+    def eval(self) -> Any:
+        """As every torch module does."""
+
+    def to(self, device: torch.device) -> Any:
+        """As every torch module does."""
 
 
 @final
 class ClassifierTask(pl.LightningModule):
-    """Cross entropy plus the weighted Jacobian penalty, minimised by Adam.
+    """Cross entropy, or another loss, plus the weighted Jacobian penalty, minimised by Adam.
 
     Figures are kept per epoch in `history` and logged once an epoch: a log entry a step would cost as much as the
     step itself.
@@ -30,12 +67,19 @@ class ClassifierTask(pl.LightningModule):
     Args:
         classifier: what is trained, in place.
         optimisation: batch size aside, how.
+        loss: of logits and labels.
     """
 
-    def __init__(self, classifier: QDEQClassifier, optimisation: OptimisationRecipe) -> None:
+    def __init__(
+        self,
+        classifier: Trainable,
+        optimisation: OptimisationRecipe,
+        loss: Loss = torch.nn.functional.cross_entropy,
+    ) -> None:
         super().__init__()
         self.classifier = classifier
         self.optimisation = optimisation
+        self.loss = loss
         self.history: list[dict[str, Any]] = []
         self.circuits = 0
         self.shots = 0
@@ -50,7 +94,7 @@ class ClassifierTask(pl.LightningModule):
         """The loss of one batch."""
         features, labels = batch
         output = self.classifier.classify(features)
-        loss = torch.nn.functional.cross_entropy(output.logits, labels)
+        loss = self.loss(output.logits, labels)
         penalty = output.solution.penalty
         if penalty is not None:
             loss = loss + self.classifier.penalty_weight * penalty
@@ -58,10 +102,10 @@ class ClassifierTask(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gather one batch's figures; the loss is the cross entropy alone."""
+        """Gather one batch's figures; the loss is without the penalty."""
         features, labels = batch
         output = self.classifier.classify(features)
-        loss = torch.nn.functional.cross_entropy(output.logits, labels)
+        loss = self.loss(output.logits, labels)
         self._validation.add(loss, output.logits, labels, output.solution)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
