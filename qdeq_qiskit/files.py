@@ -5,6 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import final
+
+_UNFINISHED = ".part"
+
+
+@final
+class CannotWriteError(OSError):
+    """A file that cannot be written: the message is a sentence, `errno` and `filename` are those of the system."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be written: {self.strerror}"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -13,10 +24,28 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     The content goes to a neighbour of `path`, reaches the disk, and then takes its name.
 
     Raises:
-        OSError: the folder is missing, read-only or full; `path` is as it was.
+        CannotWriteError: (an OSError) the folder is missing, read-only or full; `path` is as it was.
     """
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        _write(path, data)
+    except OSError as error:
+        raise CannotWriteError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers left in a folder; nobody may be writing there meanwhile."""
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        path.unlink(missing_ok=True)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a file is one that a writer was killed in the middle of."""
+    return path.name.startswith(".") and path.suffix == _UNFINISHED
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

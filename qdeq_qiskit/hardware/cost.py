@@ -25,7 +25,7 @@ from qdeq_qiskit.backends.runtime.local import LocalProcessor
 from qdeq_qiskit.backends.runtime.qpu_time import Budget, QPUTime
 from qdeq_qiskit.backends.surrogate import ProbePlan
 from qdeq_qiskit.models import QDEQClassifier
-from qdeq_qiskit.training.fit import setting_up
+from qdeq_qiskit.training.preparation import setting_up
 
 _FURTHER_SEED = 1_000_003
 

@@ -17,7 +17,7 @@ from qdeq_qiskit.studies.digest import digest
 from qdeq_qiskit.studies.recipe import StudyModel, StudyRecipe
 from qdeq_qiskit.studies.references import training_of
 from qdeq_qiskit.training import ImageSplits, RunDirectory, TrainingRecipe, load_splits, logistic_regression
-from qdeq_qiskit.training.fit import setting_up
+from qdeq_qiskit.training.preparation import setting_up
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from qdeq_qiskit.studies.trained import TrainedModel
 from qdeq_qiskit.training import DataRecipe, Evaluation, Images, RunDirectory, RunError, evaluate, load_splits
 from qdeq_qiskit.training.displacement import Followed
 from qdeq_qiskit.training.evaluation import follow
-from qdeq_qiskit.training.fit import fit, resume, setting_up
+from qdeq_qiskit.training.fit import fit, resume
+from qdeq_qiskit.training.preparation import setting_up
 
 MOST_BUILT = 32
 _BUILT: dict[str, QDEQClassifier] = {}

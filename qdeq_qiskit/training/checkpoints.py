@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import pickle
 from pathlib import Path
 from typing import Any, final
 
@@ -13,11 +12,14 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.models.storage import save_classifier
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.run_directory import RunDirectory
+from qdeq_qiskit.training.seal import sealed, unsealed
 from qdeq_qiskit.training.task import ClassifierTask
 
 LAST = "last.ckpt"
@@ -32,7 +34,7 @@ class PlainCheckpointIO(CheckpointIO):
         """Write a checkpoint; a killed process leaves the old file or the new one."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_atomically(Path(path), buffer.getvalue())
+        write_atomically(Path(path), sealed(buffer.getvalue()))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint of tensors and plain values.
@@ -56,9 +58,14 @@ class KeepCheckpoints(Checkpoint):
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
+        self.begun = False
         self.best_loss = float("inf")
         self.best_epoch = 0
         self.best_tensors: dict[str, torch.Tensor] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Whatever the checkpoint holds has been taken up."""
+        self.begun = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep what the epoch gave."""
@@ -67,8 +74,9 @@ class KeepCheckpoints(Checkpoint):
         if not self.best_tensors or row["valid_loss"] < self.best_loss:
             self.best_loss, self.best_epoch = row["valid_loss"], row["epoch"]
             self.best_tensors = pl_module.classifier.tensors()
+            assert isinstance(pl_module.classifier, QDEQClassifier)
             save_classifier(pl_module.classifier, self.directory.model)
-        write_atomically(self.directory.history, _as_csv(pl_module.history))
+        write_history(self.directory, pl_module.history)
         last, previous = self.directory.checkpoints / LAST, self.directory.checkpoints / PREVIOUS
         if last.exists():
             os.replace(last, previous)
@@ -91,14 +99,21 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
         RunError: the file is missing, damaged, or holds anything else.
     """
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        archive = unsealed(path.read_bytes())
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    if archive is None:
+        raise RunError(f"{path}: is damaged: its content is not that of the SHA-256 at its end")
+    try:
+        content = torch.load(io.BytesIO(archive), map_location=map_location, weights_only=True)
+        _Content.model_validate(content)
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RunError(f"{path}: is not a whole checkpoint of this library: {key or 'all of it'} is wrong") from None
+    except Exception as error:  # torch raises whatever it trips over
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(f"{path}: is damaged, or no checkpoint of plain tensors: {reason}") from None
-    if not isinstance(content, dict) or "qdeq" not in content:
-        raise RunError(f"{path}: is not a checkpoint of this library")
+    assert isinstance(content, dict)
     return content
 
 
@@ -120,7 +135,10 @@ def newest_checkpoint(directory: RunDirectory) -> tuple[Path | None, list[str]]:
         else:
             return path, complaints
     if complaints:
-        raise RunError(complaints[0])
+        raise RunError(
+            f"{complaints[0]}; there is no other checkpoint that could be used; begin the run anew with "
+            f"`qdeq fit {directory.path / 'recipe.yaml'}`"
+        )
     return None, []
 
 
@@ -131,10 +149,7 @@ def check_checkpoint(path: Path, task: ClassifierTask) -> None:
         RunError: it was written by another model, or lacks a part.
     """
     content = read_checkpoint(path)
-    try:
-        saved, best = content["state_dict"], content["callbacks"][KeepCheckpoints.__qualname__]["best_tensors"]
-    except (KeyError, TypeError):
-        raise RunError(f"{path}: is not a whole checkpoint of this library") from None
+    saved, best = content["state_dict"], content["callbacks"][KeepCheckpoints.__qualname__]["best_tensors"]
     for found, expected in ((saved, task.state_dict()), (best, task.classifier.tensors())):
         if set(found) != set(expected):
             raise RunError(
@@ -148,9 +163,59 @@ def check_checkpoint(path: Path, task: ClassifierTask) -> None:
                 )
 
 
-def _as_csv(history: list[dict[str, Any]]) -> str:
+def write_history(directory: RunDirectory, history: list[dict[str, Any]]) -> None:
+    """Write `history.csv`."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    return text.getvalue()
+    write_atomically(directory.history, text.getvalue())
+
+
+_CONFIG = ConfigDict(extra="allow", strict=True, arbitrary_types_allowed=True)
+
+
+@final
+class _Figures(BaseModel):
+    """What `ClassifierTask` keeps."""
+
+    model_config = _CONFIG
+
+    history: list[dict[str, int | float]]
+    circuits: int
+    shots: int
+
+
+@final
+class _Best(BaseModel):
+    """What `KeepCheckpoints` keeps."""
+
+    model_config = _CONFIG
+
+    best_loss: float
+    best_epoch: int
+    best_tensors: dict[str, torch.Tensor]
+
+
+@final
+class _Callbacks(BaseModel):
+    """Each callback's part."""
+
+    model_config = _CONFIG
+
+    KeepCheckpoints: _Best
+
+
+@final
+class _Content(BaseModel):
+    """The parts of a checkpoint that this library reads, and those without which Lightning cannot go on."""
+
+    model_config = _CONFIG
+
+    qdeq: _Figures
+    callbacks: _Callbacks
+    state_dict: dict[str, Any]
+    optimizer_states: list[dict[str, Any]]
+    loops: dict[str, Any]
+    epoch: int
+    global_step: int

@@ -26,8 +26,8 @@ from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.displacement import Followed
 from qdeq_qiskit.training.errors import RunError, SetupError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate, follow
-from qdeq_qiskit.training.fit import setting_up
 from qdeq_qiskit.training.images import Images
+from qdeq_qiskit.training.preparation import setting_up
 from qdeq_qiskit.training.run_directory import RunDirectory
 
 SAMPLES_RUN_ONE_BY_ONE = 48

@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 
 from qdeq_qiskit.training.batches import Batches
+from qdeq_qiskit.training.interruption import StopBetweenBatches
 from qdeq_qiskit.training.progress import SeededEpochs
 from qdeq_qiskit.training.task import ClassifierTask
 
@@ -41,13 +42,17 @@ def run_epochs(
         callbacks: called after each epoch's seed is set.
         checkpoint: where to go on from.
         trainer: further arguments of Lightning's trainer.
+
+    Raises:
+        KeyboardInterrupt: training was interrupted; see `interruption`.
     """
     options, classifier = task.optimisation, task.classifier
-    device = classifier.weight.device
-    called = [SeededEpochs(seed, train), *callbacks]
+    device = next(classifier.parameters()).device
+    stop = StopBetweenBatches()
+    called = [SeededEpochs(seed, train), *callbacks, stop]
     if options.early_stopping_patience is not None:
         called.append(EarlyStopping("valid_loss", patience=options.early_stopping_patience))
-    with _quiet_lightning():
+    with _quiet_lightning(), stop.listening():
         pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=[device.index or 0] if device.type == "cuda" else 1,
@@ -102,7 +107,7 @@ def torch_threads(count: int | None) -> Iterator[None]:
 def _quiet_lightning() -> Iterator[None]:
     """Silence Lightning's advice (more workers, log more often), which does not fit batches that are slices.
 
-    Ctrl-C, which Lightning turns into an exit with signals blocked, stays a KeyboardInterrupt.
+    A Ctrl-C that comes as a KeyboardInterrupt, which Lightning turns into an exit with signals blocked, stays one.
     """
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
+
 from qdeq_qiskit import recipes
-from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.files import CannotWriteError, remove_unfinished, write_atomically
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.folders import FolderKind
 from qdeq_qiskit.training.recipe import TrainingRecipe
+from qdeq_qiskit.training.result import RunOrigin, RunResult
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class RunDirectory:
 
     @classmethod
     def claim(cls, out: Path | None, *, name: str) -> Self:
-        """A new, empty folder: `out`, or the first free `runs/<name>-<number>`.
+        """A new folder: `out`, or the first free `runs/<name>-<number>`.
 
         Raises:
             RunError: `out` holds something already, or cannot be made.
@@ -74,15 +81,53 @@ class RunDirectory:
         """Whether the run has its result."""
         return (self.path / _RESULT).is_file()
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile; the system lets go when the process dies.
+
+        Raises:
+            RunError: one is training in it.
+            CannotWriteError: the folder is read-only, or the disk is full.
+        """
+        lock = FileLock(self.path / _LOCK, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"{self.path}: another process is training this run; wait until it is done, or end it"
+            ) from None
+        except OSError as error:
+            raise CannotWriteError(error.errno, error.strerror or str(error), str(self.path / _LOCK)) from None
+        try:
+            yield
+        finally:
+            (self.path / _LOCK).unlink(missing_ok=True)  # whoever opened it meanwhile notices, and makes a new one
+            lock.release()
+
+    def check_free(self) -> None:
+        """See, with the lock in hand, that nobody was quicker.
+
+        Raises:
+            RunError: there is a run here.
+        """
+        _FOLDER.check_free(self.path)
+
+    def tidy(self) -> None:
+        """Remove what killed processes left of files that they were writing."""
+        for folder in (self.path, self.checkpoints, self.model):
+            remove_unfinished(folder)
+
     def begin(self, recipe: TrainingRecipe, origin: dict[str, Any]) -> None:
         """Write down what is going to be done."""
+        # The recipe comes last: it shows that there is a run.
         self.checkpoints.mkdir(exist_ok=True)
         write_atomically(self.path / _ORIGIN, json.dumps(origin, indent=2) + "\n")
         write_atomically(self.path / _RECIPE, recipes.dump(recipe))
 
     def reopen(self, recipe: TrainingRecipe) -> None:
         """Make a finished run an unfinished one, to be continued with this recipe."""
-        (self.path / _RESULT).unlink(missing_ok=True)
+        for path in (self.path / _RESULT, self.report):  # in this order: a result without a report is finished
+            path.unlink(missing_ok=True)
         self.checkpoints.mkdir(exist_ok=True)
         write_atomically(self.path / _RECIPE, recipes.dump(recipe))
 
@@ -100,7 +145,7 @@ class RunDirectory:
         Raises:
             RunError: the file is missing or damaged.
         """
-        return self._json(_ORIGIN)
+        return self._json(_ORIGIN, RunOrigin)
 
     def data_dir(self) -> Path | None:
         """The data folder that the run was begun with, if one was given."""
@@ -115,55 +160,61 @@ class RunDirectory:
         """
         if not self.finished:
             raise RunError(f"{self.path}: the run is not finished; `qdeq fit --resume {self.path}` continues it")
-        content = self._json(_RESULT)
-        missing = [key for key in _RESULT_KEYS if key not in content]
+        return self._json(_RESULT, RunResult)
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """The rows of `history.csv`: a number for each of its columns.
+
+        Raises:
+            RunError: the file is missing, empty or damaged.
+        """
+        try:
+            with self.history.open(encoding="utf-8", newline="") as file:
+                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file, strict=True)]
+        except OSError as error:
+            raise RunError(f"{self.history}: cannot be read: {error.strerror or error}") from None
+        except (ValueError, TypeError, csv.Error) as error:
+            raise RunError(f"{self.history}: is damaged: {error}") from None
+        if not rows:
+            raise RunError(f"{self.history}: is empty")
+        if [row.get("epoch") for row in rows] != list(range(1, len(rows) + 1)):
+            raise RunError(f"{self.history}: is damaged: its rows are not the epochs 1, 2, …")
+        missing = _PLOTTED - set(rows[0])
         if missing:
-            raise RunError(f"{self.path / _RESULT}: is damaged: {missing[0]} is missing")
-        return content
+            raise RunError(f"{self.history}: is damaged: the column {min(missing)} is missing")
+        return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write down what came out; from now on the run counts as finished."""
+        self.report.unlink(missing_ok=True)  # of an earlier result
         write_atomically(self.path / _RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
 
     def discard(self) -> None:
         """Remove a run that came to nothing."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str, model: type[BaseModel]) -> dict[str, Any]:
         path = self.path / name
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            model.model_validate(content)
         except OSError as error:
             raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
-        except ValueError as error:
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise RunError(f"{path}: is damaged: {key + ': ' if key else ''}{first['msg'].lower()}") from None
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path}: is damaged: {error}") from None
-        if not isinstance(content, dict):
-            raise RunError(f"{path}: is damaged: it holds no mapping")
+        assert isinstance(content, dict)
         return content
 
 
 _RECIPE = "recipe.yaml"
-_FOLDER = FolderKind("run", _RECIPE, "qdeq fit --resume")
 _ORIGIN = "run.json"
 _RESULT = "result.json"
-_RESULT_KEYS = (
-    "best_epoch",
-    "epochs",
-    "steps",
-    "seconds",
-    "ms_per_step",
-    "seed",
-    "test_accuracy",
-    "valid_accuracy",
-    "control_accuracy",
-    "median_residual",
-    "converged_fraction",
-    "mean_iterations",
-    "circuits",
-    "shots",
-    "test",
-    "control",
-    "parameters",
-    "samples",
-    "backend",
-)
+_LOCK = ".lock"
+_FOLDER = FolderKind("run", _RECIPE, "qdeq fit --resume", earlier=frozenset({_ORIGIN, _LOCK, "checkpoints"}))
+_PLOTTED = {
+    f"{split}_{name}" for split in ("train", "valid") for name in ("loss", "accuracy", "residual", "iterations")
+}

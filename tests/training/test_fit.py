@@ -26,6 +26,7 @@ from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training import RunDirectory, RunError, SetupError, TrainingError, TrainingRecipe, load_splits
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
 from qdeq_qiskit.training.fit import fit, resume, rewrite_report
+from qdeq_qiskit.training.seal import sealed
 
 TIMES = ("seconds", "train_seconds", "ms_per_step", "peak_memory_mb")
 
@@ -183,7 +184,7 @@ def test_run_json_says_which_data_a_run_saw_and_other_data_do_not_continue_it(
     recorded = run.origin()["data"]
     (run.path / "result.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("qdeq_qiskit.training.fit.load_splits", lambda *_, **__: altered)
+        patch.setattr("qdeq_qiskit.training.preparation.load_splits", lambda *_, **__: altered)
         with pytest.raises(RunError, match="begun with other data: the images or labels of test differ"):
             resume(run.path)
     resume(run.path)
@@ -212,7 +213,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before_and_says_so(
     for path in run.checkpoints.iterdir():
         path.write_bytes(b"nothing")
     (run.path / "result.json").unlink()
-    with pytest.raises(RunError, match=r"last\.ckpt: is damaged"):
+    with pytest.raises(RunError, match=r"last\.ckpt: is damaged.*; there is no other.*; begin the run anew with `qdeq"):
         resume(run.path)
 
 
@@ -224,8 +225,10 @@ def test_a_checkpoint_that_would_execute_code_is_refused(run: RunDirectory) -> N
             return (Path.touch, (trace,))
 
     (run.path / "result.json").unlink()
+    buffer = io.BytesIO()
+    torch.save({"qdeq": Malicious()}, buffer)
     for path in run.checkpoints.iterdir():
-        torch.save({"qdeq": Malicious()}, path)
+        path.write_bytes(sealed(buffer.getvalue()))
     with pytest.raises(RunError, match=r"last\.ckpt: is damaged, or no checkpoint of plain tensors"):
         resume(run.path)
     assert not trace.exists()
@@ -430,14 +433,17 @@ def test_a_checkpoint_of_another_model_is_refused_and_the_result_stays(
     assert run.finished
     content = torch.load(last, weights_only=True)
     del content["callbacks"]
-    torch.save(content, last)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    for path in run.checkpoints.iterdir():
+        path.write_bytes(sealed(buffer.getvalue()))
     with pytest.raises(RunError, match="not a whole checkpoint"):
         resume(run.path, recipe=longer)
 
 
 def test_an_incomplete_result_is_called_damaged(run: RunDirectory) -> None:
     (run.path / "result.json").write_text("{}")
-    with pytest.raises(RunError, match=r"result\.json: is damaged: best_epoch is missing"):
+    with pytest.raises(RunError, match=r"result\.json: is damaged: best_epoch: field required"):
         rewrite_report(run.path)
 
 
@@ -473,8 +479,11 @@ def test_a_run_interrupted_in_its_report_says_how_to_write_it(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qdeq_qiskit.training.report.write_report", interrupted)
-    with pytest.raises(KeyboardInterrupt, match=r"report is missing: `qdeq report .*run` writes it"):
-        fit(tiny, out=tmp_path / "run")
-    with pytest.raises(RunError, match=r"the run is finished; `qdeq report .*run` writes its report"):
-        resume(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("qdeq_qiskit.training.report.write_report", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"report is missing: `qdeq report .*run` writes it"):
+            fit(tiny, out=tmp_path / "run")
+    result = (tmp_path / "run" / "result.json").read_bytes()
+    with pytest.warns(UserWarning, match=r"report\.html: is missing; it is written anew"):
+        assert resume(tmp_path / "run").report.is_file()
+    assert (tmp_path / "run" / "result.json").read_bytes() == result

@@ -52,7 +52,7 @@ def test_a_report_written_anew_is_the_same(run: RunDirectory) -> None:
 def test_a_report_of_an_unfinished_or_damaged_run_is_refused(run: RunDirectory) -> None:
     history = run.history.read_text()
     run.history.write_text("epoch,valid_loss\n1,none\n")
-    with pytest.raises(RunError, match=r"history\.csv: cannot be read"):
+    with pytest.raises(RunError, match=r"history\.csv: is damaged"):
         rewrite_report(run.path)
     run.history.write_text(history)
     (run.path / "result.json").write_text("{")

@@ -26,7 +26,7 @@ from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise import Snapshot
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
-from qdeq_qiskit.training.fit import setting_up
+from qdeq_qiskit.training.preparation import setting_up
 
 
 @final

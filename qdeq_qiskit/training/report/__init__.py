@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def _figures(
     yield (
         "learning",
         figures.learning_curves(
-            _history(directory),
+            directory.epochs(),
             best_epoch=result["best_epoch"],
             control=result["control"]["accuracy"],
             penalised=recipe.model.mode == "implicit" and penalty is not None and penalty.weight > 0,
@@ -109,14 +108,3 @@ def _description(name: str | None, recipe: TrainingRecipe) -> str:
     for group in ("data", "model", "optimisation"):
         changed += [f"{group}.{key}" for key in now[group] if before[group][key] != now[group][key]]
     return f"The recipe {name}, changed in {', '.join(changed)}." if changed else recipe.description
-
-
-def _history(directory: RunDirectory) -> list[dict[str, Any]]:
-    try:
-        with directory.history.open(encoding="utf-8", newline="") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{directory.history}: cannot be read: {error}") from None
-    if not rows:
-        raise RunError(f"{directory.history}: is empty")
-    return [{**row, "epoch": int(row["epoch"])} for row in rows]

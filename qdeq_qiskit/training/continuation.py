@@ -1,0 +1,100 @@
+"""How an interrupted run goes on: what it must have in common with how it began, and what messages say of it."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from qdeq_qiskit import __version__
+from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.images import ImageSplits
+from qdeq_qiskit.training.recipe import TrainingRecipe
+from qdeq_qiskit.training.run_directory import RunDirectory
+
+
+@contextlib.contextmanager
+def telling_how_to_continue(directory: RunDirectory, *, begun: bool = True) -> Iterator[None]:
+    """An interrupt, and a disk that cannot be written to, say what was kept and how to go on.
+
+    Args:
+        directory: the run.
+        begun: whether the directory stays although no epoch has ended.
+
+    Raises:
+        KeyboardInterrupt: of the kind that came, with the message.
+        RunError: a file cannot be written.
+    """
+
+    def told(what: str, remedy: str = "") -> str:
+        if begun or any(directory.checkpoints.glob("*.ckpt")):
+            return f"{what}; {remedy}`qdeq fit --resume {directory.path}` continues the run"
+        return f"{what}, before the first epoch ended; nothing was kept"
+
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)(told("interrupted")) from None
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None and type(error).__str__ is OSError.__str__
+        what = f"{error.filename}: {error.strerror}" if named else str(error)
+        raise RunError(told(what, "when that is mended, ")) from None
+
+
+def check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> None:
+    """A run goes on as it began, but for the number of epochs and for where its data are.
+
+    Raises:
+        RunError: the recipes differ in something else.
+    """
+
+    def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+        if not isinstance(tree, dict):
+            return {prefix: tree}
+        parts = [flat(value, f"{prefix}.{key}" if prefix else key) for key, value in tree.items()]
+        return {key: value for part in parts for key, value in part.items()}
+
+    before, now = flat(recorded.model_dump()), flat(given.model_dump())
+    for key in before | now:
+        if before.get(key) != now.get(key) and key not in ("description", "optimisation.epochs", "data.path"):
+            raise RunError(
+                f"{path}: the run was begun with {key} = {before.get(key)!r}, not {now.get(key)!r}; only "
+                "optimisation.epochs may change when a run is continued"
+            )
+
+
+def check_same_data(directory: RunDirectory, splits: ImageSplits) -> None:
+    """A run goes on with the images that it was begun with, to the last bit.
+
+    Raises:
+        RunError: they are others.
+    """
+    recorded = directory.origin().get("data")
+    if recorded is None:  # a run of an earlier version
+        return
+    differing = [split for split, digest in splits.fingerprint().items() if recorded.get(split) != digest]
+    if differing:
+        raise RunError(
+            f"{directory.path}: the run was begun with other data: the images or labels of {', '.join(differing)} "
+            f"differ from the SHA-256 in run.json; continue it with the {splits.name} files that it was begun with"
+        )
+
+
+def origin_of(name: str, data_dir: Path | None, splits: ImageSplits) -> dict[str, Any]:
+    """What `run.json` says of a run that is begun now."""
+    packages = ("torch", "qiskit", "qiskit-machine-learning", "lightning", "numpy")
+    return {
+        "name": name,
+        "data_dir": str(data_dir.resolve()) if data_dir is not None else None,
+        "data": splits.fingerprint(),
+        "begun": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "versions": {
+            "qdeq_qiskit": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in packages},
+        },
+    }

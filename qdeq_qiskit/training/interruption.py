@@ -1,0 +1,149 @@
+"""Ctrl-C, and the SIGTERM that a batch system sends before it kills: both end a run in order.
+
+Training stops between two batches: an exception in the middle of one may be swallowed by a destructor, or leave a lock
+behind that somebody waits for. Where the next batch does not come, or the user asks again, it stops at once; and where
+even that does not help, the process ends. Whatever was written stays whole, since files appear complete or not at all.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import Any, final
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+SECONDS_FOR_A_BATCH = 2.0
+SECONDS_TO_STOP = 5.0
+
+
+@final
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; whatever cleans up after a Ctrl-C does so after it, too.
+
+    Attributes:
+        exit_code: what shells expect of a command that it ended.
+    """
+
+    exit_code = 128 + signal.SIGTERM
+
+
+@final
+class Stopped(BaseException):
+    """Training was asked to stop. No KeyboardInterrupt, which Lightning turns into an exit with signals ignored."""
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """For a while, SIGTERM raises `Terminated` where it would have ended the process without a word.
+
+    Processes that others start and end (workers) and programs with a handler of their own stay as they are.
+    """
+    import multiprocessing
+
+    if not (
+        threading.current_thread() is threading.main_thread()
+        and multiprocessing.parent_process() is None
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@final
+class StopBetweenBatches(Callback):
+    """Makes training stop after the batch during which a signal came."""
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._asked_again = False
+        self._listening = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Receive signals for a while; a handler that somebody else set stays in place.
+
+        Raises:
+            KeyboardInterrupt, Terminated: there was a signal, and training has stopped.
+        """
+        usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        ours = [number for number, handler in usual.items() if in_main_thread and signal.getsignal(number) is handler]
+        self._listening = True
+        try:
+            for number in ours:
+                signal.signal(number, self._on_signal)
+            yield
+        except (Stopped, SIGTERMException):
+            pass
+        finally:
+            self._listening = False
+            for number in ours:
+                signal.signal(number, usual[number])
+        if self._received is not None:
+            raise Terminated if self._received == signal.SIGTERM else KeyboardInterrupt
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop if a signal came."""
+        self._stop_if_asked()
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop if a signal came."""
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self._received is not None:
+            raise Stopped
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # No `threading.Thread`: the interrupted code may be holding the lock that starting one takes.
+        if self._received is None:
+            self._received = number
+            ask_again = partial(_thread.interrupt_main, signal.Signals(number))
+            _thread.start_new_thread(self._after, (SECONDS_FOR_A_BATCH, ask_again))
+            return
+        if not self._asked_again and not hasattr(sys, "ps1"):  # a notebook's process is not ours to end
+            self._asked_again = True
+            _thread.start_new_thread(self._after, (SECONDS_TO_STOP, partial(_end_process, number)))
+        raise Stopped
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        time.sleep(seconds)
+        if self._listening:
+            action()
+
+
+def _end_process(number: int) -> None:
+    """End without any cleaning up, which hangs."""
+    show_cursor = b"\x1b[?25h" if os.isatty(2) else b""
+    os.write(2, show_cursor + b"\nqdeq: interrupted, and ended the hard way; what was written is whole\n")
+    os._exit(128 + number)

@@ -1,0 +1,76 @@
+"""What a run needs in memory: its data and its model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.batches import Batches
+from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.errors import DataError, SetupError
+from qdeq_qiskit.training.evaluation import Control, logistic_regression
+from qdeq_qiskit.training.images import Images, ImageSplits
+from qdeq_qiskit.training.recipe import TrainingRecipe
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs in memory.
+
+    Attributes:
+        recipe: what to do.
+        splits: the images.
+        classifier: the model, with its initial weights.
+        features: each split's features, (N, d), by its name.
+        labels: each split's labels, (N,).
+    """
+
+    recipe: TrainingRecipe
+    splits: ImageSplits
+    classifier: QDEQClassifier
+    features: dict[str, torch.Tensor]
+    labels: dict[str, torch.Tensor]
+
+    def batches(self, split: str, size: int, *, seed: int | None = None) -> Batches:
+        """A split's batches."""
+        return Batches(self.features[split], self.labels[split], batch_size=size, seed=seed)
+
+    def control(self) -> Control:
+        """Logistic regression on the same features."""
+        train, test = (
+            (self.features[split].cpu().numpy(), self.labels[split].cpu().numpy()) for split in ("train", "test")
+        )
+        return logistic_regression(train, test)
+
+
+def prepare(recipe: TrainingRecipe, data_dir: Path | None) -> Prepared:
+    """Read the data, build the model.
+
+    Raises:
+        DataError, SetupError: it cannot be done; the message says why.
+    """
+    splits = load_splits(recipe.data, data_dir=data_dir)
+    images: dict[str, Images] = {"train": splits.train, "valid": splits.valid, "test": splits.test}
+    with setting_up():
+        classifier = QDEQClassifier.from_recipe(recipe.classifier(splits), seed=recipe.seed)
+        # Pooled once, up front: a training step sees features only.
+        features = {split: classifier.features(torch.from_numpy(part.pixels)) for split, part in images.items()}
+    device = classifier.weight.device
+    labels = {split: torch.from_numpy(part.labels).to(device) for split, part in images.items()}
+    return Prepared(recipe, splits, classifier, features, labels)
+
+
+@contextlib.contextmanager
+def setting_up() -> Iterator[None]:
+    """What building a model refuses (a GPU that is not there, Aer missing, sizes that do not fit) is a SetupError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (ValueError, ImportError) as error:
+        raise SetupError(str(error)) from error
