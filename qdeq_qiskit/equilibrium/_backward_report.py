@@ -23,7 +23,7 @@ class GradientNotConvergedError(RuntimeError):
 
 
 class BackwardReport:
-    """How the iterative adjoint solved (I − Jᵀ) u = g; filled in by each backward pass, which replaces the one before.
+    """How (I − Jᵀ) u = g was solved by iteration; filled in by each backward pass, which replaces the one before.
 
     Args:
         samples: B.
@@ -32,8 +32,10 @@ class BackwardReport:
 
     Attributes:
         ran: whether there was a backward pass.
-        converged: whether ‖Jᵀu + g − u‖₂ is within the tolerance, (B,); False for samples that were not solved at all.
-        relative_residual: ‖Jᵀu + g − u‖₂ / ‖Jᵀu + g‖₂, (B,); NaN for these.
+        converged: whether ‖Jᵀu + g − u‖₂ is within the tolerance, (B,); False for samples that were not solved at all,
+            and for all after a given number of steps without a tolerance, as SHINE's refinement is.
+        relative_residual: ‖Jᵀu + g − u‖₂ / ‖Jᵀu + g‖₂ at the last u of which it was measured, (B,); NaN for samples
+            that were not solved.
         products: vector-Jacobian products uᵀ ∂f/∂w, (B,).
         cost: circuits and shots of one sample's evaluation; each product takes as many as a Jacobian.
     """
@@ -66,16 +68,7 @@ class BackwardReport:
         Raises:
             GradientNotConvergedError: see `on_failure`.
         """
-        self.ran = True
-        found = (root.converged, root.relative_residual, root.evaluations)
-        if self._rows is None:
-            self.converged, self.relative_residual, self.products = found
-        else:
-            old = (self.converged, self.relative_residual, self.products)
-            rows = self._rows
-            self.converged, self.relative_residual, self.products = (
-                whole.to(part).index_copy(0, rows, part) for whole, part in zip(old, found, strict=True)
-            )
+        self._take(root.converged, root.relative_residual, root.evaluations)
         if not root.unconverged or self._on_failure == "record":
             return
         message = (
@@ -86,3 +79,23 @@ class BackwardReport:
         if self._on_failure == "raise":
             raise GradientNotConvergedError(message)
         warnings.warn(message, NotConvergedWarning, stacklevel=3)
+
+    def note_products(self, products: int, relative_residual: Tensor) -> None:
+        """Takes in that every sample took so many products, and its last measured residual, (B,)."""
+        counts = torch.full_like(relative_residual, products, dtype=torch.int64)
+        self._take(torch.zeros_like(counts, dtype=torch.bool), relative_residual, counts)
+
+    def _take(self, converged: Tensor, relative_residual: Tensor, products: Tensor) -> None:
+        """Puts in what was found, in the batch's numbering."""
+        self.ran = True
+        if self._rows is None:
+            self.converged, self.relative_residual, self.products = converged, relative_residual, products
+            return
+        self.converged, self.relative_residual, self.products = (
+            whole.to(part).index_copy(0, self._rows, part)
+            for whole, part in (
+                (self.converged, converged),
+                (self.relative_residual, relative_residual),
+                (self.products, products),
+            )
+        )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from equilibrium_maps import dense_implicit_gradients, residual
-from gradient_maps import CONTRACTING, MAPS, Model, model, pulled
+from gradient_maps import CONTRACTING, MAPS, Model, dense_jacobians, model, pulled
 from scipy import optimize
 from torch import Tensor
 
@@ -214,6 +214,60 @@ def test_shine_falls_back_where_its_cotangent_is_too_large() -> None:
     torch.testing.assert_close(gradient[~fell].norm() / c[~fell].norm(), sizes[~fell][0])
 
 
+@every_map
+@pytest.mark.parametrize("fallback", [math.inf, 0.5])
+def test_shine_refined_by_enough_steps_is_the_dense_implicit_gradient(name: str, fallback: float) -> None:
+    # Broyden's method on n linear equations ends after 2n steps; rounding may take one more.
+    problem, adjoint = model(name), Shine(refine=9, fallback=fallback)
+    _, gradients, _ = solved(problem, SOLVERS["broyden"], adjoint)
+    for got, expected in zip(gradients, dense_gradients(name), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8)
+
+
+@every_map
+def test_a_step_of_refinement_is_a_quasi_newton_step_with_shines_inverse(name: str) -> None:
+    problem = model(name)
+    x = problem.x.clone().requires_grad_()
+    solution = problem.equilibrium(solver=Broyden(tolerance=1e-8), adjoint=Shine(refine=1))(x)
+    w, c = solution.value.detach(), COTANGENT[:, : problem.state_size]
+    gradients = torch.autograd.grad((solution.value * c).sum(), [x, *problem.plain.parameters()])
+    jacobian = dense_jacobians(problem.plain, w, problem.x)
+    u = torch.empty_like(w)
+    for b in range(2):
+        inverse = torch.from_numpy(broyden_inverse(problem, b)).T
+        first = inverse @ c[b]
+        u[b] = first + inverse @ (jacobian[b].T @ first + c[b] - first)
+    for got, wanted in zip(gradients, pulled(problem.plain, w, problem.x, u), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_each_step_of_refinement_takes_one_product_and_tells_the_residual_that_it_began_with() -> None:
+    problem = model("expanding")
+    seen = []
+    for steps in (1, 3, 8):
+        solution = problem.equilibrium(solver=Broyden(tolerance=1e-8), adjoint=Shine(refine=steps))(problem.x)
+        assert solution.backward is not None
+        assert not solution.backward.ran
+        solution.value.sum().backward()
+        assert solution.backward.ran
+        assert solution.backward.products.tolist() == [steps] * 2
+        assert not solution.backward.converged.any()  # there is no tolerance
+        seen.append(float(solution.backward.relative_residual.max()))
+    assert seen[0] > 1e-4
+    assert seen[2] < 1e-8
+
+
+def test_further_derivatives_go_through_the_steps_of_refinement() -> None:
+    problem, found = model("tanh"), []
+    for adjoint in (ImplicitAdjoint(), Shine(refine=9)):
+        equilibrium = problem.equilibrium(solver=Broyden(tolerance=1e-14), adjoint=adjoint)
+        parameters = list(problem.plain.parameters())
+        first = torch.autograd.grad(equilibrium(problem.x).value.square().sum(), parameters, create_graph=True)
+        found.append(torch.autograd.grad(sum(each.square().sum() for each in first), parameters))
+    for dense, refined in zip(*found, strict=True):
+        torch.testing.assert_close(refined, dense, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["amplitude", "rotation", "expanding", "tanh"])
 def test_the_gradient_of_an_iterative_gradient_passes_gradgradcheck(name: str) -> None:
     problem = model(name)
@@ -312,6 +366,7 @@ def test_the_report_is_so_numbered_also_beside_samples_of_which_f_is_never_finit
         (lambda: PhantomGradient(steps=0), "steps must be an integer, at least 1; it is 0"),
         (lambda: PhantomGradient(damping=1.5), "damping must be a number"),
         (lambda: Shine(fallback=0.0), "fallback must be a number greater than 0"),
+        (lambda: Shine(refine=-1), "refine must be an integer, at least 0; it is -1"),
         (
             lambda: model("tanh").equilibrium(adjoint=Shine()),
             "'shine' needs a solver that estimates.*'newton' does not",
