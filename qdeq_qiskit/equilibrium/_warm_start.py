@@ -13,7 +13,8 @@ class WarmStart(nn.Module):
 
     Between two passes over the data the weights have moved little, and with them the fixed points, so a solve that
     starts there takes fewer evaluations. It lives in buffers, so a state dict holds it and a resumed run goes on as it
-    would have. Where a sample has several fixed points, warm starts stay on the branch that was found first.
+    would have. In evaluation mode batches without numbers, such as test samples, start at w₀ and leave no trace.
+    Where a sample has several fixed points, warm starts stay on the branch that was found first.
 
     Args:
         samples: N.
@@ -49,8 +50,8 @@ class WarmStart(nn.Module):
         """Begins anew, as where the weights have been replaced."""
         self.known.zero_()
 
-    def check(self, index: Tensor | None, batch: int, state_size: int) -> Tensor:
-        """The index, if it fits a batch.
+    def check(self, index: Tensor | None, batch: int, state_size: int) -> Tensor | None:
+        """The index, if it fits a batch; None if there is none in evaluation mode, where other samples may be solved.
 
         Raises:
             ValueError: it does not, or there is none.
@@ -59,7 +60,11 @@ class WarmStart(nn.Module):
         if size != state_size:
             raise ValueError(f"the warm start is of {size} state entries, the equilibrium of {state_size}.")
         if index is None:
-            raise ValueError("with a warm start the batch's samples must be named: give their numbers as index.")
+            if not self.training:
+                return None
+            raise ValueError(
+                "with a warm start the batch's samples must be named in training mode: give their numbers as index."
+            )
         if index.dtype != torch.int64 or index.shape != (batch,):
             raise ValueError(
                 f"index must hold {batch} sample numbers of type int64; it is {index.dtype} of shape "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -101,6 +103,58 @@ def test_gradients_are_those_of_the_fixed_points_wherever_the_solve_began() -> N
         value = equilibrium(x, index=torch.arange(6)).value
         gradients.append(torch.autograd.grad(value.square().sum(), parameters)[0])
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-9, atol=1e-10)
+
+
+@torch.no_grad()
+def test_in_evaluation_mode_samples_without_numbers_start_cold_and_leave_no_trace() -> None:
+    x, others, equilibrium = features(10), 2 * features(14)[10:], warm()
+    equilibrium(x, index=torch.arange(10))
+    before = {name: tensor.clone() for name, tensor in equilibrium.warm_start.state_dict().items()}
+    solution = equilibrium.eval()(others)
+    cold = model("amplitude").equilibrium(solver=Anderson(tolerance=1e-9))(others)
+    assert torch.equal(solution.value, cold.value)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in equilibrium.warm_start.state_dict().items())
+    assert equilibrium(x, index=torch.arange(10)).evaluations.tolist() == [1] * 10
+
+
+def trained(epochs: int, state: dict[str, Any] | None = None, *, is_warm: bool = True) -> tuple[dict[str, Any], float]:
+    """What a loop of one's own ends in, from the start or from such a state, and its evaluations a sample and epoch."""
+    x, target = features(30), torch.linspace(-0.4, 0.4, 4).double()
+    equilibrium = model("amplitude").equilibrium(solver=Anderson(tolerance=1e-6))
+    equilibrium.layer = copy.deepcopy(equilibrium.layer)
+    if is_warm:
+        equilibrium.warm_start = WarmStart(30, 4, dtype=torch.double)
+    optimiser, first = torch.optim.Adam(equilibrium.parameters(), lr=0.01), 0
+    if state is not None:
+        equilibrium.load_state_dict(state["equilibrium"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = state["epoch"]
+    evaluations = 0
+    for epoch in range(first, epochs):
+        order = torch.randperm(30, generator=torch.Generator().manual_seed(epoch))
+        for index in order.split(8):
+            solution = equilibrium(x[index], index=index if is_warm else None)
+            optimiser.zero_grad()
+            (solution.value - target).square().sum(1).mean().backward()
+            optimiser.step()
+            evaluations += int(solution.evaluations.sum())
+    end = {"equilibrium": equilibrium.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epochs}
+    return copy.deepcopy(end), evaluations / 30 / (epochs - first)
+
+
+def test_a_loop_of_ones_own_that_goes_on_from_its_state_ends_in_the_same_numbers_bit_for_bit() -> None:
+    whole, _ = trained(6)
+    resumed, _ = trained(6, trained(3)[0])
+    for name, tensor in whole["equilibrium"].items():
+        assert torch.equal(tensor, resumed["equilibrium"][name]), name
+
+
+def test_in_training_warm_starts_spare_evaluations_and_end_near_the_same_weights() -> None:
+    warm_end, warm_evaluations = trained(6)
+    cold_end, cold_evaluations = trained(6, is_warm=False)
+    assert warm_evaluations < 0.9 * cold_evaluations
+    weights = [end["equilibrium"]["layer.weight"] for end in (warm_end, cold_end)]
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-3)
 
 
 @torch.no_grad()
