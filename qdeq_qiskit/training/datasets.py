@@ -74,7 +74,7 @@ class DataRecipe(BaseModel):
             what = "folder, path: DIR" if self.name == "image_folder" else "file, path: FILE.npz"
             raise ValueError(f"the key 'path' is missing: the {self.name} need a {what}")
         if self.name not in USERS and self.path is not None:
-            raise ValueError(f"path is for name image_folder or arrays; {self.name} is found by --data-dir")
+            raise ValueError(f"path is for name image_folder or arrays, not for {self.name}")
         if self.name != "image_folder" and self.size is not None:
             raise ValueError(f"size is for name image_folder; the images of {self.name} have a size of their own")
         return self

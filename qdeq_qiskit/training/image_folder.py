@@ -41,7 +41,7 @@ def read_image_folder(folder: Path, *, size: int | None) -> WholeSet:
         )
     inside = _folders(folder)
     if "train" in [each.name for each in inside] and all(each.name in SPLITS for each in inside):
-        found = {SPLITS[each.name]: each for each in inside}
+        found = {SPLITS[each.name]: each for each in reversed(inside)}  # train first
         if len(found) < len(inside):
             raise DataError(f"{folder}: has both a folder valid and a folder val; leave one")
     else:

@@ -101,7 +101,7 @@ def train_on_features(
     valid: Batch | None,
     optimisation: OptimisationRecipe,
     *,
-    loss: Loss = torch.nn.functional.cross_entropy,
+    loss: Loss | None = None,
     seed: int,
     verbose: bool = False,
     stacklevel: int = 3,
@@ -113,7 +113,7 @@ def train_on_features(
         data: features, (N, ...), and labels, (N, ...).
         valid: the same, to choose the best epoch with; None to keep the last.
         optimisation: how.
-        loss: as for `train`.
+        loss: of logits and labels; None for cross entropy.
         seed: as for `train`.
         verbose: as for `train`.
         stacklevel: of the warning of samples that did not converge.

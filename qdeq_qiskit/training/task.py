@@ -67,19 +67,19 @@ class ClassifierTask(pl.LightningModule):
     Args:
         classifier: what is trained, in place.
         optimisation: batch size aside, how.
-        loss: of logits and labels.
+        loss: of logits and labels; None for cross entropy.
     """
 
     def __init__(
         self,
         classifier: Trainable,
         optimisation: OptimisationRecipe,
-        loss: Loss = torch.nn.functional.cross_entropy,
+        loss: Loss | None = None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
         self.optimisation = optimisation
-        self.loss = loss
+        self.loss = loss or torch.nn.functional.cross_entropy
         self.history: list[dict[str, Any]] = []
         self.circuits = 0
         self.shots = 0
