@@ -59,7 +59,7 @@ def public_names(module: Any) -> list[str]:
 def _directive(thing: Any) -> str:
     if inspect.isclass(thing):
         return "autoclass"
-    return "autofunction" if inspect.isfunction(thing) else "autodata"
+    return "autofunction" if inspect.isfunction(inspect.unwrap(thing)) else "autodata"
 
 
 def _options(thing: Any, directive: str) -> Iterator[str]:

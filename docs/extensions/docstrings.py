@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 _FORMULA = re.compile(r"\\\((.+?)\\\)")
 _CODE_OR_BAR = re.compile(r"(`[^`]+`)|\|")  # ⟨0|, outside of code and formulas, is no substitution
+_ATTRIBUTE = re.compile(r"(\.\. attribute:: \S+\n)((?:(?!\.\. attribute::).*\n)*?)   :type: (.*)")
 _ROUTING = re.compile(r"set_\w+_request")  # methods that scikit-learn adds, with links into its own documentation
 
 
@@ -16,7 +17,8 @@ def setup(app: Any) -> dict[str, Any]:
     """Listen to autodoc."""
     # Before napoleon (500), which then finds the section of attributes that is added.
     app.connect("autodoc-process-docstring", _process, priority=400)
-    app.connect("autodoc-process-signature", _without_signature)
+    app.connect("autodoc-process-docstring", _type_beside_name, priority=600)
+    app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -28,6 +30,11 @@ def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
         lines[:] = ["What recipes and functions call by a kind:", "", *_registry(obj)]
     text = _FORMULA.sub(r":math:`\1`", "\n".join(lines))
     lines[:] = _CODE_OR_BAR.sub(lambda found: found[1] or r"\|", text).split("\n")
+
+
+def _type_beside_name(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon puts the type of an attribute below its meaning; `name: type` reads better."""
+    lines[:] = _ATTRIBUTE.sub(r"\1   :type: \3\n\2", "\n".join(lines)).split("\n")
 
 
 def _registry(kinds: dict[str, Any]) -> list[str]:
@@ -50,11 +57,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{type(value).__name__}(...)"
 
 
-def _without_signature(
+def _signature(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
-) -> tuple[str | None, str | None] | None:
-    """A recipe's signature is its fields, which are listed below it anyway."""
-    return ("(**fields)", None) if what == "class" and _is_recipe(obj) else None
+) -> tuple[str | None, str | None]:
+    """A recipe's signature is its fields, which are listed below it anyway; a default that is made anew is (...)."""
+    if what == "class" and _is_recipe(obj):
+        return "(**fields)", None
+    return signature and signature.replace("<factory>", "..."), returns
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
