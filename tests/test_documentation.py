@@ -99,7 +99,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     shell = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
     lines = [part for line in shell.splitlines() for part in re.split(r"; |&& | \| ", line)]
     lines += re.findall(
-        r"`(qdeq \S+ [^`]*)`", re.sub(r"^```.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+        r"`(qdeq [^`\s]+ [^`]*)`", re.sub(r"^```.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
     )
     for line in lines:
         found = re.match(r"(?:do )?(?:QDEQ_\w+=\S+ )?qdeq ([a-z].*)", line.strip())
