@@ -72,7 +72,7 @@ class DataRecipe(BaseModel):
     def _keys_of_this_set(self) -> Self:
         if self.name in USERS and self.path is None:
             what = "folder, path: DIR" if self.name == "image_folder" else "file, path: FILE.npz"
-            raise ValueError(f"the key 'path' is missing: the {self.name} need a {what}")
+            raise ValueError(f"the key 'path' is missing: {self.name} needs a {what}")
         if self.name not in USERS and self.path is not None:
             raise ValueError(f"path is for name image_folder or arrays, not for {self.name}")
         if self.name != "image_folder" and self.size is not None:
@@ -94,9 +94,17 @@ def load_splits(recipe: DataRecipe, *, data_dir: Path | None = None) -> ImageSpl
         DataError: the data are missing or damaged, or too few for the splits.
     """
     whole = _READERS[recipe.name](recipe, data_dir)
+    try:
+        return _chosen_splits(whole, recipe)
+    except DataError as error:
+        raise DataError(str(error) if recipe.path is None else f"{recipe.path}: {error}") from None
+
+
+def _chosen_splits(whole: WholeSet, recipe: DataRecipe) -> ImageSplits:
+    """The classes and as many images as the recipe wants, split."""
     keep = None
     if recipe.classes is not None:
-        keep = tuple(_number(choice, whole.class_names, recipe) for choice in recipe.classes)
+        keep = tuple(_number(choice, whole.class_names, recipe.name) for choice in recipe.classes)
         if len(set(keep)) < len(keep):
             raise DataError(f"data.classes is {list(recipe.classes)}; every class is to be listed once")
     splits = whole.splits(
@@ -121,15 +129,14 @@ def load_splits(recipe: DataRecipe, *, data_dir: Path | None = None) -> ImageSpl
     return ImageSplits(recipe.name, names, train, valid, test)
 
 
-def _number(choice: int | str, names: Sequence[str], recipe: DataRecipe) -> int:
+def _number(choice: int | str, names: Sequence[str], data: str) -> int:
     """The number of a class that is given by its name, or, where no class is named by a number, by its number."""
     if str(choice) in names:
         return names.index(str(choice))
     if isinstance(choice, int) and choice < len(names) and not any(name.isdecimal() for name in names):
         return choice
-    where = recipe.name if recipe.path is None else recipe.path
     shown = ", ".join(map(repr, names[:12])) + (", …" if len(names) > 12 else "")
-    raise DataError(f"data.classes holds {choice!r}, but the classes of {where} are {shown}; null takes them all")
+    raise DataError(f"data.classes holds {choice!r}, but the classes of {data} are {shown}; null takes them all")
 
 
 def _digits(recipe: DataRecipe, data_dir: Path | None) -> WholeSet:

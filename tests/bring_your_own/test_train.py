@@ -15,6 +15,7 @@ from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, qdeq_ansatz, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, Picard
 from qdeq_qiskit.models import DEQClassifier, QDEQClassifier
+from qdeq_qiskit.sklearn import EquilibriumClassifier
 from qdeq_qiskit.training import DataError, Images, OptimisationRecipe, SetupError, train
 
 SHORT = OptimisationRecipe(epochs=3, batch_size=8, learning_rate=0.05)
@@ -222,3 +223,30 @@ def test_a_head_without_logits_needs_a_loss_and_a_model_without_parameters_nothi
         parameter.requires_grad_(False)
     with pytest.raises(SetupError, match="nothing to train"):
         train(own, (X, Y), optimisation=SHORT)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ((changed(X, (3, 1), np.nan), Y), "Input X contains NaN"),
+        ((changed(X, (3, 1), np.inf), Y), "Input X contains infinity"),
+        ((X, Y + 0.5), "Unknown label type: continuous"),
+        ((X, Y[:4]), "inconsistent numbers of samples"),
+        ((X, 0 * Y), "y holds one class only, 0; expected at least two classes"),
+        ((X[:0], Y[:0]), "Found array with 0 sample"),
+        ((X.reshape(6, 2, 1), Y), "Found array with dim 3"),
+        ((X * 1j, Y), "Complex data not supported"),
+        (([["a", "b"]] * 6, Y), "could not convert string to float"),
+    ],
+)
+def test_the_scikit_learn_face_refuses_them_in_its_own_words(data: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        EquilibriumClassifier(epochs=1, random_state=0).fit(*data)
+
+
+def test_the_scikit_learn_face_takes_batches_of_one_and_larger_than_the_data_and_refuses_an_empty_share() -> None:
+    for batch_size in (1, 5, 100):
+        fitted = EquilibriumClassifier(epochs=1, batch_size=batch_size, random_state=0).fit(X, Y)
+        assert fitted.history_[0]["step"] == -(-len(X) // batch_size)
+    with pytest.raises(ValueError, match=r"validation_fraction is 0\.01, but the samples cannot be split so"):
+        EquilibriumClassifier(epochs=1, validation_fraction=0.01, random_state=0).fit(X, Y)
