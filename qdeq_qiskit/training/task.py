@@ -120,7 +120,7 @@ class ClassifierTask(pl.LightningModule):
     ) -> None:
         """Clip by the joint norm of all gradients."""
         if gradient_clip_val is not None:
-            clip_gradients(self.classifier.parameters(), gradient_clip_val)
+            clip_gradients(optimizer.param_groups[0]["params"], gradient_clip_val)
 
     def on_fit_start(self) -> None:
         """Start the clock of the whole run."""

@@ -363,12 +363,16 @@ def test_a_run_on_ones_own_images_has_its_digests_and_is_continued_from_anywhere
     monkeypatch.chdir(tmp_path / "elsewhere")
     longer = TrainingRecipe.load(run.path / "recipe.yaml", ["optimisation.epochs=2"])
     assert resume(run.path, recipe=longer, report=False).result()["epochs"] == 2
+    moved = (tmp_path / path).rename(tmp_path / "elsewhere" / path)
+    longer = TrainingRecipe.load(run.path / "recipe.yaml", ["optimisation.epochs=3", f"data.path={path}"])
+    assert resume(run.path, recipe=longer, report=False).recipe().data.path == str(moved)
+    moved.rename(tmp_path / path)
     images[3, 0, 0] ^= 1
     if door == "image_folder":
         write_folder(tmp_path / path, images)
     else:
         saved(tmp_path / path, images=images, labels=NAMES)
-    longer = TrainingRecipe.load(run.path / "recipe.yaml", ["optimisation.epochs=3"])
+    longer = TrainingRecipe.load(run.path / "recipe.yaml", ["optimisation.epochs=4", f"data.path={tmp_path / path}"])
     with pytest.raises(ValueError, match="begun with other data: the images or labels of "):
         resume(run.path, recipe=longer, report=False)
     assert RunDirectory.open(run.path).finished
