@@ -33,7 +33,7 @@ MODES = ("implicit", "direct", "coherent")
 
 
 class NotConvergedError(RuntimeError):
-    """The same, where it was asked to be an error.
+    """Some samples of a batch have no fixed point within the tolerance, and that was asked to be an error.
 
     Attributes:
         solution: what was found.

@@ -2,7 +2,7 @@
 
 From Python what the command does from the terminal: an `Order` is made into a `Plan`, which says what it will take, and
 `submit` carries that out. `resume` goes on with whatever was interrupted, `cancel` gives it up. All that was asked of a
-processor and answered is in the run's ledger.
+processor and answered is in the run's ledger::
 
     from pathlib import Path
     from qdeq_qiskit.hardware import Order, make_plan, submit

@@ -22,7 +22,7 @@ from qdeq_qiskit.recipes import RecipeError, list_recipes
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted.
+    """What is wanted of a processor: which run's model, where, on how many images, and how.
 
     Attributes:
         run: a run directory.
