@@ -30,13 +30,16 @@ exclude_patterns = ["_build", "extensions"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
-smartquotes = False  # it would make one dash of the two of an option
 html_math_renderer = "mathml"
 
 # A name in single backticks is a link where there is such a name, and code where there is none.
 default_role = "py:obj"
 autodoc_typehints = "signature"
-autodoc_type_aliases = {"AnyBackend": "qdeq_qiskit.backends.Backend", "AnySource": "qdeq_qiskit.noise.Source"}
+autodoc_type_aliases = {
+    "AnyBackend": "qdeq_qiskit.backends.Backend",
+    "AnySource": "qdeq_qiskit.noise.Source",
+    "ArrayLike": "ArrayLike",
+}
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autosummary_generate = False

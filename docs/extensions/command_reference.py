@@ -41,6 +41,7 @@ def _section(name: str, command: Any, parent: Any) -> Iterator[str]:
         written = re.sub(r" <(str|path)>", "", written)
         written = re.sub(r"<(int|float)( range)?>", "N", written)
         meaning = re.sub(r"\s*\[(required|x>=\d+)\]", "", meaning).strip()
+        meaning = re.sub(r"(--[a-z][a-z-]+)", r"`\1`", meaning)  # two hyphens are no dash
         yield f"| `{_cell(written)}` | {_cell(meaning)} |"
 
 

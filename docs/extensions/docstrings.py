@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 
 _FORMULA = re.compile(r"\\\((.+?)\\\)")
-_CODE_OR_BAR = re.compile(r"(`[^`]+`)|\|")  # ⟨0|, outside of code and formulas, is no substitution
+_CODE = re.compile(r"(?<![`:\w])`([^`\n]*[^`\n\w.()][^`\n]*)`(?!`|_)")  # what is in backticks and is no name
+_CODE_OR_BAR = re.compile(r"(``[^`]+``|`[^`]+`)|\|")  # ⟨0|, outside of code and formulas, is no substitution
 _ATTRIBUTE = re.compile(r"(\.\. attribute:: \S+\n)((?:(?!\.\. attribute::).*\n)*?)   :type: (.*)")
 _ROUTING = re.compile(r"set_\w+_request")  # methods that scikit-learn adds, with links into its own documentation
 
@@ -28,7 +29,7 @@ def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
         lines += _fields(obj)
     if what == "data" and isinstance(obj, dict):
         lines[:] = ["What recipes and functions call by a kind:", "", *_registry(obj)]
-    text = _FORMULA.sub(r":math:`\1`", "\n".join(lines))
+    text = _CODE.sub(r"``\1``", _FORMULA.sub(r":math:`\1`", "\n".join(lines)))
     lines[:] = _CODE_OR_BAR.sub(lambda found: found[1] or r"\|", text).split("\n")
 
 
