@@ -4,13 +4,15 @@ VENV ?= .venv
 REQUIREMENTS ?= requirements.txt
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(REQUIREMENTS)
+PEERS_READY := $(VENV)/.ready-requirements-peers.txt
+TORCHQUANTUM := .venv-torchquantum
 DOCS_READY := $(VENV)/.ready-requirements-docs.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench docs clean
+.PHONY: help setup demo test test-slow check format bench bench-publish peer-torchquantum docs clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 setup: $(READY)  ## the virtual environment
 
@@ -40,8 +42,23 @@ format: $(READY)  ## put the code into format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## measurements side by side with stock Qiskit: a table and benchmarks/results/*.json
+bench: $(READY) $(PEERS_READY)  ## measurements beside stock Qiskit, PennyLane and others: tables and benchmarks/results/*.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+bench-publish: $(READY) $(PEERS_READY)  ## the same, written into docs/benchmarks.md and README.md too
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --publish
+
+$(PEERS_READY): requirements-peers.txt $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
+	touch $@
+
+peer-torchquantum: $(TORCHQUANTUM)/.ready  ## TorchQuantum for `make bench`: an environment of its own, several GB
+
+$(TORCHQUANTUM)/.ready: requirements-torchquantum.txt
+	test -x $(TORCHQUANTUM)/bin/python || $(PYTHON) -m venv $(TORCHQUANTUM)
+	$(TORCHQUANTUM)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torchquantum.txt
+	$(TORCHQUANTUM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps torchquantum==0.1.8
+	touch $@
 
 $(DOCS_READY): $(READY) requirements-docs.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.txt

@@ -10,11 +10,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .report import table, write, write_into_readme
+from .publish import publish
+from .report import content_of, table, write
 from .row import Row
 
 # Quick subjects first, so that something is to be seen soon.
-SUBJECTS = ("training_step", "stock_connector", "jacobian", "memory", "engines", "noise", "hardware", "whole_runs")
+SUBJECTS = (
+    "training_step",
+    "stock_connector",
+    "jacobian",
+    "memory",
+    "engines",
+    "noise",
+    "hardware",
+    "peers",
+    "whole_runs",
+)
 
 
 def main() -> None:
@@ -33,8 +44,8 @@ def main() -> None:
         console.print(table(rows))
         path = write(rows, options.output)
         console.print(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), highlight=False)
-    if options.readme:
-        write_into_readme(rows, Path("README.md"))
+    if options.publish:
+        publish(content_of(rows), Path.cwd())
 
 
 def _options() -> argparse.Namespace:
@@ -44,7 +55,11 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: to see that it runs, not to quote")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON file [default: benchmarks/results/...]")
-    parser.add_argument("--readme", action="store_true", help="also put the table into README.md")
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="also put the tables and the picture into docs/benchmarks.md and README.md",
+    )
     return parser.parse_args()
 
 

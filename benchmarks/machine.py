@@ -18,6 +18,9 @@ PACKAGES = (
     "lightning",
     "numpy",
     "scikit-learn",
+    "pennylane",
+    "pennylane-lightning",
+    "torchdeq",
 )
 
 

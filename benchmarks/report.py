@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -13,7 +15,6 @@ from .machine import describe_machine, load_average
 from .row import Row
 
 RESULTS = Path(__file__).parent / "results"
-_BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 _COLOURS = {"met": "green", "missed": "red", "not measured": "yellow", "": ""}
 
 
@@ -36,32 +37,33 @@ def table(rows: Sequence[Row]) -> Table:
 
 def write(rows: Sequence[Row], path: Path | None = None) -> Path:
     """Write machine, versions and rows; returns where."""
-    now = datetime.now(UTC)
-    path = path or RESULTS / f"{now:%Y-%m-%d-%H%M%S}.json"
+    path = path or RESULTS / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "measured": now.isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        "load_average_at_the_end": load_average(),
-        "rows": [row.record() for row in rows],
-    }
+    content = content_of(rows)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 
-def write_into_readme(rows: Sequence[Row], readme: Path) -> None:
-    """Replace the table between the marks `<!-- figures -->` and `<!-- end of figures -->`."""
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(_BEGIN)
-    _, after = rest.split(_END)
+def content_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """What the JSON file holds: machine, versions, command and rows."""
+    return {
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(("python -m benchmarks", *sys.argv[1:])),
+        "machine": describe_machine(),
+        "load_average_at_the_end": load_average(),
+        "rows": [row.record() for row in rows],
+    }
+
+
+def figures_table(rows: Sequence[Row], machine: dict[str, Any]) -> str:
+    """The rows as Markdown, and what they were measured on."""
     lines = ["| what | measured | target | times better than |", "|---|---|---|---|"]
     for row in rows:
         peer = row.peer_name if row.ratio is None else f"**{_number(row.ratio, '×')}×** {row.peer_name}"
         lines.append(f"| {row.what} | {_figure(row)} | {_target(row)} | {peer} |")
-    machine = describe_machine()
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("qiskit", "qiskit-aer", "torch"))
     lines.append(f"\n{machine['cpu']}, one thread; median of repetitions (least in brackets); {versions}.")
-    readme.write_text(f"{before}{_BEGIN}\n" + "\n".join(lines) + f"\n{_END}{after}", encoding="utf-8")
+    return "\n".join(lines)
 
 
 def _figure(row: Row) -> str:

@@ -18,7 +18,11 @@ BASIS = ["rx", "ry", "rz", "rzz", "h", "sx", "cx"]
 
 def angle_circuit() -> QNNCircuit:
     """4 qubits, 16 inputs, 39 weights, Z on each qubit."""
-    qnn = QNNCircuit.compose(angle_encoder(4, ryzxy_gates(4)), qdeq_ansatz(4), z_readout(4))
+    return simulable(QNNCircuit.compose(angle_encoder(4, ryzxy_gates(4)), qdeq_ansatz(4), z_readout(4)))
+
+
+def simulable(qnn: QNNCircuit) -> QNNCircuit:
+    """The same in gates that Aer simulates correctly when their angles are bound at run time."""
     circuit = transpile(qnn.circuit, basis_gates=BASIS, optimization_level=0)
     return QNNCircuit(circuit, qnn.input_parameters, qnn.weight_parameters, qnn.observables)
 
@@ -29,13 +33,27 @@ def heisenberg_qnn(qnn: QNNCircuit, *, engine: str, precision: str = "double") -
     return _estimator_qnn(qnn, estimator, HeisenbergGradient(estimator))
 
 
-def stock_qnn(qnn: QNNCircuit) -> EstimatorQNN:
-    """A stock EstimatorQNN with parameter shift on Aer's statevector, exact (precision 0)."""
-    from qiskit_aer.primitives import EstimatorV2
+def stock_qnn(qnn: QNNCircuit, *, simulator: str = "aer") -> EstimatorQNN:
+    """A stock EstimatorQNN with parameter shift, exact (precision 0).
+
+    Args:
+        qnn: the circuit.
+        simulator: "aer", its statevector method, or "statevector", Qiskit's StatevectorEstimator.
+    """
     from qiskit_machine_learning.gradients import ParamShiftEstimatorGradient
 
-    estimator = EstimatorV2(options={"backend_options": {"method": "statevector"}})
+    estimator = _stock_estimator(simulator)
     return _estimator_qnn(qnn, estimator, ParamShiftEstimatorGradient(estimator))
+
+
+def _stock_estimator(simulator: str) -> Any:
+    if simulator == "statevector":
+        from qiskit.primitives import StatevectorEstimator
+
+        return StatevectorEstimator()
+    from qiskit_aer.primitives import EstimatorV2
+
+    return EstimatorV2(options={"backend_options": {"method": "statevector"}})
 
 
 def _estimator_qnn(qnn: QNNCircuit, estimator: Any, gradient: Any) -> EstimatorQNN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.report import write, write_into_readme
+from benchmarks.report import write
 from benchmarks.row import Row
 from benchmarks.timing import Timing, interleaved
 
@@ -44,14 +44,3 @@ def test_the_json_file_holds_versions_and_verdicts_and_no_paths(tmp_path: Path) 
     assert content["rows"][0]["verdict"] == "met"
     assert {"torch", "qiskit", "numpy"} <= set(content["machine"]["versions"])
     assert str(Path.cwd()) not in path.read_text(encoding="utf-8")
-
-
-def test_the_readme_keeps_everything_but_its_table(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n", encoding="utf-8")
-    write_into_readme([Row("a", "a step", 2.0, "ms", target=2.5)], readme)
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert "| a step | 2 ms | ≤ 2.5 ms |" in text
-    assert "old" not in text

@@ -1,0 +1,103 @@
+"""The comparison as pictures: time against batch, and against qubits, both axes logarithmic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .report_rows import OURS
+
+Record = dict[str, Any]
+_LINES = {
+    (OURS, "single"): ("this library", "#000000", "-"),
+    ("qdeq_qiskit, Aer engine", "single"): ("this, Aer engine", "#7a7a7a", "--"),
+    ("PennyLane default.qubit, backprop", "single"): ("PennyLane default", "#0072b2", "-"),
+    ("PennyLane lightning.qubit, adjoint", "double"): ("PennyLane lightning", "#56a3d9", "--"),
+    ("TorchQuantum", "single"): ("TorchQuantum", "#c2571a", "-"),
+    ("stock Qiskit, ParamShift on Aer", "single"): ("stock Qiskit", "#9b2d86", "-."),
+}
+"""Peer and precision: label, colour, line."""
+_COLUMNS = {"forward": "expectation values", "jacobian": "Jacobian", "step": "training step"}
+_LEAST_GAP = 0.062
+"""Between two labels, as a fraction of the axes' height."""
+
+
+def draw(records: Sequence[Record], folder: Path) -> list[Path]:
+    """peers.png, against the batch at 4 qubits, and peers-qubits.png, against the qubits at the usual batch."""
+    batches = [record["batch"] for record in records if record["qubits"] != 4]
+    usual = max(set(batches), key=batches.count) if batches else 256
+    folder.mkdir(parents=True, exist_ok=True)
+    at_four = [record for record in records if record["qubits"] == 4]
+    at_batch = [record for record in records if record["batch"] == usual]
+    return [
+        _figure(at_four, "batch", "samples in a batch (4 qubits)", folder / "peers.png"),
+        _figure(at_batch, "qubits", f"qubits (batch {usual})", folder / "peers-qubits.png"),
+    ]
+
+
+def _figure(records: Sequence[Record], axis: str, words: str, path: Path) -> Path:
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    encodings = list(dict.fromkeys(record["encoding"] for record in records))
+    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+        figure, axes = plt.subplots(
+            len(encodings), 3, figsize=(11, 3.3 * len(encodings)), sharex=True, squeeze=False, layout="constrained"
+        )
+        for row, encoding in zip(axes, encodings, strict=True):
+            for panel, (operation, title) in zip(row, _COLUMNS.items(), strict=True):
+                chosen = [r for r in records if r["encoding"] == encoding and r["operation"] == operation]
+                _panel(panel, chosen, axis)
+                panel.set_title(f"{title}, {encoding} encoding", loc="left", fontsize=9.5)
+            row[0].set_ylabel("time of a call in ms")
+        for panel in axes[-1]:
+            panel.set_xlabel(words)
+        sns.despine(figure)
+        figure.savefig(path, dpi=160)
+        plt.close(figure)
+    return path
+
+
+def _panel(panel: Any, records: Sequence[Record], axis: str) -> None:
+    ends: list[tuple[float, float, str, str]] = []
+    for (peer, precision), (label, colour, style) in _LINES.items():
+        chosen = [r for r in records if r["peer"] == peer and r["precision"] == precision]
+        measured = sorted((r[axis], r["ms"]) for r in chosen if r["ms"] is not None)
+        if not measured:
+            continue
+        x, y = zip(*measured, strict=True)
+        panel.plot(
+            x, y, color=colour, linestyle=style, marker="o", markersize=3.5, linewidth=2.2 if peer == OURS else 1.3
+        )
+        ends.append((x[-1], y[-1], label, colour))
+    panel.set_yscale("log")
+    panel.set_xscale("log", base=2 if axis == "batch" else 10)
+    ticks = sorted({record[axis] for record in records})
+    panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    panel.minorticks_off()
+    panel.grid(axis="y", linewidth=0.4, alpha=0.6)
+    low, high = panel.get_xlim()
+    panel.set_xlim(low, high * (high / low) ** 0.42)  # room for the labels
+    _label(panel, ends)
+
+
+def _label(panel: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Names at the ends of the lines, moved apart where they would lie on each other."""
+    import math
+
+    bottom, top = (math.log(limit) for limit in panel.get_ylim())
+    heights: list[float] = []
+    for x, y, label, colour in sorted(ends, key=lambda end: end[1]):
+        height = (math.log(y) - bottom) / (top - bottom)
+        height = max(height, heights[-1] + _LEAST_GAP if heights else height)
+        heights.append(height)
+        panel.annotate(
+            label,
+            (x, math.exp(bottom + height * (top - bottom))),
+            textcoords="offset points",
+            xytext=(6, -2.5),
+            color=colour,
+            fontsize=7.5,
+            fontweight="bold" if label == "this library" else "normal",
+        )

@@ -1,0 +1,153 @@
+"""What was measured as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .report_rows import OURS
+
+Record = dict[str, Any]
+_WORDS = {"forward": "Forward", "jacobian": "Jacobian", "step": "Training step"}
+
+
+def full_tables(details: Record) -> str:
+    """A table for each encoding and operation, then the solvers; reasons are numbered beneath."""
+    records: list[Record] = details["cells"]
+    reasons: dict[str, int] = {}
+    parts = []
+    for encoding in _in_order(record["encoding"] for record in records):
+        for operation in _WORDS:
+            chosen = [r for r in records if r["encoding"] == encoding and r["operation"] == operation]
+            if chosen:
+                parts.append(f"### {_WORDS[operation]}, {encoding} encoding\n\n{_table(chosen, reasons)}")
+    notes = "\n".join(f"{number}. {reason}" for reason, number in reasons.items())
+    return "\n\n".join(
+        [*parts, *(["Not measured, and why:\n\n" + notes] if notes else []), _solvers(details["solvers"])]
+    )
+
+
+def short_table(details: Record) -> str:
+    """At most eight rows: each library at 4 and at 8 qubits, batch 256."""
+    records = [record for record in details["cells"] if record["batch"] == 256]
+    lines = [
+        "| batch of 256, one thread | forward, 4 qubits | Jacobian, 4 qubits | step, 4 qubits | step, 8 qubits |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    chosen = {
+        "amplitude": [(OURS, "single"), ("TorchQuantum", "single"), _default("single"), _LIGHTNING],
+        "angle": [(OURS, "single"), ("TorchQuantum", "single"), _default("single"), _STOCK],
+    }
+    for encoding, entries in chosen.items():
+        for peer, precision in entries:
+            columns = [("forward", 4), ("jacobian", 4), ("step", 4), ("step", 8)]
+            cells = [_short_cell(records, encoding, peer, precision, *column) for column in columns]
+            name = f"**{peer}**" if peer == OURS else peer
+            lines.append(f"| {encoding}: {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _default(precision: str) -> tuple[str, str]:
+    return "PennyLane default.qubit, backprop", precision
+
+
+_LIGHTNING = ("PennyLane lightning.qubit, adjoint", "double")
+_STOCK = ("stock Qiskit, ParamShift on Aer", "single")
+
+
+def _short_cell(
+    records: Sequence[Record], encoding: str, peer: str, precision: str, operation: str, qubits: int
+) -> str:
+    found = _find(records, encoding, peer, precision, operation, qubits, 256)
+    if found is None:
+        return "–"
+    value = found["ms"] if found["ms"] is not None else found["estimate_ms"]
+    if value is None:
+        return "not possible" if "beyond" not in found["reason"] else "too long"
+    about = "" if found["ms"] is not None else "≈ "
+    ratio = _ratio(records, found, value)
+    return about + milliseconds(value) + (f" ({about}{ratio})" if ratio and peer != OURS else "")
+
+
+def _table(records: Sequence[Record], reasons: dict[str, int]) -> str:
+    sizes = sorted({(record["qubits"], record["batch"]) for record in records})
+    entries = _in_order((record["peer"], record["precision"]) for record in records)
+    heads = " | ".join(f"{qubits} qubits, batch {batch}" for qubits, batch in sizes)
+    lines = [f"| | {heads} |", "|---|" + "---:|" * len(sizes)]
+    encoding, operation = records[0]["encoding"], records[0]["operation"]
+    for peer, precision in entries:
+        found = [_find(records, encoding, peer, precision, operation, *size) for size in sizes]
+        if all(record is None or "the same circuit" in record["reason"] for record in found):
+            continue
+        words = [_cell(records, record, reasons) for record in found]
+        unpenalised = operation == "step" and any(record is not None and not record["penalised"] for record in found)
+        label = f"{peer}, {precision}" + (", without penalty" if unpenalised else "")
+        lines.append(f"| {'**' + label + '**' if peer == OURS else label} | {' | '.join(words)} |")
+    return "\n".join(lines)
+
+
+def _cell(records: Sequence[Record], record: Record | None, reasons: dict[str, int]) -> str:
+    if record is None:
+        return ""
+    if record["ms"] is None:
+        number = reasons.setdefault(record["reason"], len(reasons) + 1)
+        about = f"≈ {milliseconds(record['estimate_ms'])} " if record["estimate_ms"] else ""
+        return f"{about}[{number}]"
+    ratio = _ratio(records, record, record["ms"])
+    return milliseconds(record["ms"]) + (f" ({ratio})" if ratio and record["peer"] != OURS else "")
+
+
+def _ratio(records: Sequence[Record], record: Record, value: float) -> str:
+    """How many times as long as our torch engine in the same precision."""
+    keys = ("operation", "qubits", "batch")
+    ours = _find(records, record["encoding"], OURS, record["precision"], *(record[key] for key in keys))
+    if ours is None or ours["ms"] is None:
+        return ""
+    ratio = value / ours["ms"]
+    return f"{ratio:,.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
+
+
+def _find(
+    records: Sequence[Record], encoding: str, peer: str, precision: str, operation: str, qubits: int, batch: int
+) -> Record | None:
+    wanted = {
+        "encoding": encoding,
+        "peer": peer,
+        "precision": precision,
+        "operation": operation,
+        "qubits": qubits,
+        "batch": batch,
+    }
+    return next((record for record in records if all(record[key] == value for key, value in wanted.items())), None)
+
+
+def _solvers(records: Sequence[Record]) -> str:
+    lines = [
+        "### Solvers: torchdeq's and ours on the same f\n",
+        "| encoding | solver | library | ms | evaluations of f a sample | solved to 1e-4 |",
+        "|---|---|---|---:|---:|---:|",
+    ]
+    for record in sorted(records, key=lambda each: (each["encoding"], each["solver"], each["library"])):
+        if record["ms"] is None:
+            lines.append(
+                f"| {record['encoding']} | {record['solver']} | {record['library']} | {record['reason']} | | |"
+            )
+            continue
+        lines.append(
+            f"| {record['encoding']} | {record['solver']} | {record['library']} | {record['ms']:.3g} "
+            f"| {record['evaluations']:.1f} | {record['converged']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def milliseconds(value: float) -> str:
+    """In the unit that reads best."""
+    if value >= 60_000:
+        return f"{value / 60_000:,.3g} min"
+    if value >= 1000:
+        return f"{value / 1000:.3g} s"
+    return f"{value:.3g} ms"
+
+
+def _in_order(items: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(items))
