@@ -115,6 +115,17 @@ class ConnectorMap(MeasuredMap[NeuralNetwork]):
         assert jacobians[0] is not None
         return _evaluated(v, self._weight, self._source, jacobians), jacobians[0] @ self._lift
 
+    @property
+    def shares_products(self) -> bool:
+        return True
+
+    def jacobian_at_root(self, w: Tensor) -> Tensor:
+        return self.unlifted_jacobian(w) @ self._lift
+
+    def pullback_at_root(self, w: Tensor) -> Callable[[Tensor], Tensor]:
+        jacobian = self.jacobian_at_root(w)
+        return lambda u: torch.einsum("bk,bkl->bl", u, jacobian)
+
     def unlifted_jacobian(self, w: Tensor) -> Tensor:
         of_v = _jacobians(self._v(w), self._weight, self._source)[0]
         assert of_v is not None

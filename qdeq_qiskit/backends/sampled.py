@@ -45,7 +45,7 @@ from qdeq_qiskit.equilibrium import (
 
 
 class SampledLayer(nn.Module, Bindable):
-    """q(v; θ) of a QNN circuit as a machine measures it; differentiable once, by the exact rules above.
+    """q(v; θ) of a QNN circuit as a machine measures it; differentiable once, by difference rules.
 
     Every evaluation draws anew. With a seeded machine the sequence of all of a layer's evaluations is reproduced.
 
@@ -228,8 +228,12 @@ class SampledLayer(nn.Module, Bindable):
         of_v: bool,
         of_weight: bool,
         near: Tensor | None = None,
+        measured: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """cotangentᵀ ∂q/∂v, (B, d), and cotangentᵀ ∂q/∂θ, (P,); None where not wanted."""
+        """cotangentᵀ ∂q/∂v, (B, d), and cotangentᵀ ∂q/∂θ, (P,); None where not wanted.
+
+        Derivatives along amplitudes take q itself, (B, K), `measured` again if it is not given.
+        """
         by_shifts = of_weight and self._spsa is None
         slots = self._weight_slots if by_shifts else []
         if of_v and not self._quadratic:
@@ -254,7 +258,10 @@ class SampledLayer(nn.Module, Bindable):
             gradients["weight"] = self._by_spsa(self._spsa, v.detach(), weight.detach(), cotangent.detach(), near)
         if of_v and self._quadratic:
             identity = torch.eye(v.shape[1], dtype=torch.double, device=v.device)
-            jacobian = self.value_and_jacobian(v, weight, identity)[1]
+            if measured is None:
+                jacobian = self.value_and_jacobian(v, weight, identity)[1]
+            else:
+                jacobian = self.measure_jacobian(v, weight, identity, measured).jacobian
             gradients["v"] = torch.einsum("bk,bkd->bd", cotangent.detach().to(jacobian), jacobian)
         of_v_gradient, of_weight_gradient = gradients.get("v"), gradients.get("weight")
         return (
@@ -358,16 +365,20 @@ class _Measured(torch.autograd.Function):
     def forward(
         ctx: Any, v: Tensor, weight: Tensor, near: Tensor | None, layer: SampledLayer, measured: Tensor | None
     ) -> Tensor:
+        out = layer.value(v, weight, near=near) if measured is None else measured.clone()
         ctx.layer = layer
-        ctx.save_for_backward(v, weight, near)
-        return layer.value(v, weight, near=near) if measured is None else measured.clone()
+        ctx.save_for_backward(v, weight, near, out)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        v, weight, near = ctx.saved_tensors
+        v, weight, near, measured = ctx.saved_tensors
         of_v, of_weight = ctx.needs_input_grad[:2]
-        return (*ctx.layer.vjp(v, weight, cotangent, of_v=of_v, of_weight=of_weight, near=near), None, None, None)
+        gradients = ctx.layer.vjp(
+            v, weight, cotangent, of_v=of_v, of_weight=of_weight, near=near, measured=measured.detach()
+        )
+        return (*gradients, None, None, None)
 
 
 def _slots_with(program: GateProgram, parameters: Sequence[Parameter]) -> list[int]:

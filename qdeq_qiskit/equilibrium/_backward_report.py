@@ -38,6 +38,7 @@ class BackwardReport:
             that were not solved.
         products: vector-Jacobian products uᵀ ∂f/∂w, (B,).
         cost: circuits and shots of one sample's evaluation; each product takes as many as a Jacobian.
+        shares_products: whether all of a sample's products together take as many.
     """
 
     def __init__(self, samples: int, cost: MapCost, *, on_failure: str = "warn") -> None:
@@ -47,13 +48,15 @@ class BackwardReport:
         self.converged = torch.zeros(samples, dtype=torch.bool)
         self.relative_residual = torch.full((samples,), torch.nan)
         self.products = torch.zeros(samples, dtype=torch.int64)
+        self.shares_products = False
         self._on_failure = on_failure
         self._rows: Tensor | None = None
 
     @property
     def circuits(self) -> int:
         """Circuits that the products take, for all samples."""
-        return self.cost.circuits_per_jacobian * int(self.products.sum())
+        paid = self.products.clamp(max=1) if self.shares_products else self.products
+        return self.cost.circuits_per_jacobian * int(paid.sum())
 
     def of_rows(self, rows: Tensor, samples: int) -> None:
         """From here on what is noted is of the samples `rows` of a larger batch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import singledispatch
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -81,7 +82,20 @@ def bind_layer(layer: Any, x: Tensor, lift: Tensor, *, cost: MapCost) -> FixedPo
         lift: R, (d, n).
         cost: circuits of one sample's evaluation, for a layer whose map does not know.
     """
-    return LayerMap(layer, x, lift, cost=cost)
+    bind = _late(type(layer))
+    return LayerMap(layer, x, lift, cost=cost) if bind is None else bind(layer, x, lift, cost=cost)
+
+
+_LATE = {"qiskit_machine_learning": "qdeq_qiskit.backends.estimator"}
+"""Modules that register maps for the layers of a package; imported when the first such layer is bound, not before."""
+
+
+def _late(kind: type) -> Callable[..., FixedPointMap] | None:
+    """What a module that has not been imported yet registers for a type."""
+    for package in {base.__module__.partition(".")[0] for base in kind.__mro__} & set(_LATE):
+        import_module(_LATE[package])
+    bind = bind_layer.dispatch(kind)
+    return None if bind is bind_layer.dispatch(object) else bind
 
 
 @bind_layer.register

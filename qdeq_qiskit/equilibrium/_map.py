@@ -189,6 +189,11 @@ class FixedPointMap(ABC):
         return self.measure_jacobian(w, w).jacobian if self.is_sampled else self.value_and_jacobian(w)[1]
 
     @property
+    def shares_products(self) -> bool:
+        """Whether all products of a `pullback_at_root` together cost one Jacobian, instead of one each."""
+        return False
+
+    @property
     def records_known_jacobian(self) -> bool:
         """Whether `recorded_at_root` spares the evaluation where ∂f/∂w is at hand."""
         return False

@@ -7,15 +7,13 @@ inputs, 2d for angles, where a column of R touches several gates.
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 import torch
+from counted_models import SAMPLES, D, N, gates_of_the_weights, layer, of_jacobian, solved
 from multinomial_machine import MultinomialMachine
-from torch import Tensor, nn
+from torch import Tensor
 
 from qdeq_qiskit.backends.sampled import SampledLayer
-from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, angle_encoder, qdeq_ansatz, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import (
     JFB,
     Adjoint,
@@ -35,7 +33,7 @@ from qdeq_qiskit.equilibrium import (
     nearest_lift,
 )
 
-SAMPLES, EVALUATIONS, N, D = 3, 10, 4, 16
+EVALUATIONS = 10
 STEPS = {"tolerance": 0, "max_iterations": EVALUATIONS - 1}
 SOLVERS: dict[str, Solver] = {
     "picard": Picard(**STEPS),
@@ -53,45 +51,6 @@ ADJOINTS: dict[str, Adjoint] = {
     "implicit": ImplicitAdjoint(),
     "implicit, iterative": ImplicitAdjoint(solver=Broyden(tolerance=0, max_iterations=9)),
 }
-
-
-@cache
-def layer(encoding: str) -> SampledLayer:
-    if encoding == "angle":
-        qnn = QNNCircuit.compose(angle_encoder(N, ryzxy_gates(N)), qdeq_ansatz(N), z_readout(N))
-    else:
-        qnn = QNNCircuit.compose(amplitude_encoder(N, D), qdeq_ansatz(N), z_readout(N), num_amplitudes=D)
-    weight = torch.rand(qnn.num_weights, generator=torch.Generator().manual_seed(1), dtype=torch.double) * 6 - 3
-    machine = MultinomialMachine(qnn, shots=256, seed=3)
-    return SampledLayer(qnn, machine, weight=nn.Parameter(weight))
-
-
-def gates_of_the_weights(encoding: str) -> int:
-    """S_θ, from the circuit itself."""
-    qnn = layer(encoding).qnn
-    shifts = 0
-    for instruction in qnn.circuit.data:
-        parameters = {p for angle in instruction.operation.params for p in getattr(angle, "parameters", ())}
-        if parameters & set(qnn.weight_parameters):
-            shifts += 4 if instruction.operation.name.startswith("c") else 2
-    return shifts
-
-
-def solved(encoding: str, **options: object) -> tuple[Solution, int, int]:
-    """The solution, the circuits that the forward pass ran, and those of the backward pass."""
-    machine = layer(encoding)
-    x = torch.randn(SAMPLES, D, generator=torch.Generator().manual_seed(2), dtype=torch.double)
-    before = machine.circuits_run
-    equilibrium = Equilibrium(machine, lift=nearest_lift(D, N).double(), on_failure="record", **options)
-    solution = equilibrium(x)
-    between = machine.circuits_run
-    (1 + solution.value).square().sum().backward()
-    return solution, between - before, machine.circuits_run - between
-
-
-def of_jacobian(encoding: str) -> int:
-    """C_J by the formula."""
-    return 2 * N if encoding == "amplitude" else 2 * D
 
 
 def jacobians_of(solver: Solver, solution: Solution, further: int) -> list[int]:

@@ -24,10 +24,11 @@ class AdjointMap(FixedPointMap):
         base: the map f, J = ∂f/∂w.
         w: its fixed points, (B, n).
         cotangent: g, (B, n).
+        jacobian: J, (B, n, n), where products share it and it is known.
     """
 
-    def __init__(self, base: FixedPointMap, w: Tensor, cotangent: Tensor) -> None:
-        self._base, self._w, self._cotangent = base, w, cotangent
+    def __init__(self, base: FixedPointMap, w: Tensor, cotangent: Tensor, jacobian: Tensor | None = None) -> None:
+        self._base, self._w, self._cotangent, self._jacobian = base, w, cotangent, jacobian
         self._product: Callable[[Tensor], Tensor] | None = None
 
     @property
@@ -39,11 +40,17 @@ class AdjointMap(FixedPointMap):
         return AdjointMap(self._base.with_inputs(tuple(others)), w, cotangent)
 
     def select(self, rows: Tensor) -> AdjointMap:
-        return AdjointMap(self._base.select(rows), self._w.index_select(0, rows), self._cotangent.index_select(0, rows))
+        jacobian = None if self._jacobian is None else self._jacobian.index_select(0, rows)
+        w, cotangent = self._w.index_select(0, rows), self._cotangent.index_select(0, rows)
+        return AdjointMap(self._base.select(rows), w, cotangent, jacobian)
 
     def value(self, w: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return self._recorded_product(w) + self._cotangent
+        if self._base.shares_products:  # also with what is left when some samples are done
+            if self._jacobian is None:
+                self._jacobian = self._base.jacobian_at_root(self._w)
+            return torch.einsum("bk,bkl->bl", w, self._jacobian) + self._cotangent
         if self._product is None:
             self._product = self._base.pullback_at_root(self._w)
         return self._product(w) + self._cotangent
@@ -77,6 +84,7 @@ class IterativeRule(CotangentRule):
             # J = 0 gives u = g, which a product then improves on.
             root = search(AdjointMap(fixed_point_map.frozen(), w, cotangent), cotangent, self.solver)
         if self.report is not None:
+            self.report.shares_products = fixed_point_map.shares_products
             self.report.note(root)
         return root.w
 

@@ -40,6 +40,7 @@ class RefinedRule(CotangentRule):
             product = fixed_point_map.frozen().pullback_at_root(w)
             u, before = self._refined(lambda u: product(u) + cotangent, matrix, cotangent)
         if self.report is not None:
+            self.report.shares_products = fixed_point_map.shares_products
             self.report.note_products(self.steps, before)
         return u
 
