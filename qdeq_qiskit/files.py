@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 _UNFINISHED = ".part"
 
@@ -31,6 +32,22 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         _write(path, data)
     except OSError as error:
         raise CannotWriteError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError("it holds no mapping")
+    return content
 
 
 def remove_unfinished(folder: Path) -> None:

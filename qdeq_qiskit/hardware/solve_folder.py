@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.files import read_mapping, write_atomically
 from qdeq_qiskit.training.errors import RunError
 
 LEDGER = "ledger.sqlite"
@@ -80,9 +80,8 @@ class SolveFolder:
             RunError: the file is missing or damaged.
         """
         try:
-            content: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
+            return read_mapping(self.result)
         except OSError as error:
             raise RunError(f"{self.result}: cannot be read: {error.strerror or error}") from None
         except ValueError as error:
             raise RunError(f"{self.result}: is damaged: {error}") from None
-        return content

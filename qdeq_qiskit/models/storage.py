@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 from qdeq_qiskit.backends.kinds import BACKENDS, Backend
 from qdeq_qiskit.files import write_atomically
@@ -38,7 +41,9 @@ def save_classifier(classifier: QDEQClassifier, directory: Path) -> None:
         )
     directory.mkdir(parents=True, exist_ok=True)
     write_atomically(directory / RECIPE_FILE, f"format: {FORMAT}\n{dump(classifier.recipe)}")
-    write_atomically(directory / WEIGHTS_FILE, save(classifier.tensors(), metadata={"format": FORMAT}))
+    tensors = classifier.tensors()
+    metadata = {"sha256": _digest(save(tensors))}  # one entry: their order would be another in each file
+    write_atomically(directory / WEIGHTS_FILE, save(tensors, metadata=metadata))
 
 
 def load_classifier(directory: Path, *, backend: Backend | None = None) -> QDEQClassifier:
@@ -66,7 +71,14 @@ def load_classifier(directory: Path, *, backend: Backend | None = None) -> QDEQC
     classifier = QDEQClassifier.from_recipe(recipe if backend is None else recipe.on_backend(backend), seed=0)
     path = directory / WEIGHTS_FILE
     try:
-        classifier.load_tensors(load(path.read_bytes()))
+        content = path.read_bytes()
+        tensors = load(content)
+        recorded = _header(content).get("__metadata__", {}).get("sha256")
+        if recorded not in (None, _digest(content)):  # earlier versions wrote none
+            raise ModelFileError(f"{path}: is damaged: the weights are not those of the SHA-256 in it")
+        classifier.load_tensors(tensors)
+    except ModelFileError:
+        raise
     except SafetensorError as error:
         raise ModelFileError(f"{path}: is not a whole safetensors file: {error}") from None
     except OSError as error:
@@ -74,3 +86,19 @@ def load_classifier(directory: Path, *, backend: Backend | None = None) -> QDEQC
     except ValueError as error:
         raise ModelFileError(f"{path}: does not fit {RECIPE_FILE}: {error}") from None
     return classifier.eval()
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    """What a safetensors file says of its tensors, and its `__metadata__`."""
+    header: dict[str, Any] = json.loads(content[8 : _start(content)])
+    return header
+
+
+def _digest(content: bytes) -> str:
+    """SHA-256 of the numbers in a safetensors file, of which the format itself keeps no checksum."""
+    return hashlib.sha256(content[_start(content) :]).hexdigest()
+
+
+def _start(content: bytes) -> int:
+    """Where the numbers begin: after the length of the header, in eight bytes, and the header."""
+    return 8 + int.from_bytes(content[:8], "little")

@@ -162,7 +162,7 @@ def read_calibration(text: str, *, source: str) -> Snapshot:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{source}: is not a calibration: {error}") from None
     calibration: Calibration = recipes.check(data, Calibration, source=source)
     return Snapshot(calibration.processor, calibration.target())

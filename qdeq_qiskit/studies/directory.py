@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from qdeq_qiskit import recipes
-from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.files import read_mapping, remove_unfinished, write_atomically
 from qdeq_qiskit.studies.recipe import StudyRecipe
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.folders import FolderKind
 
 STUDY, ORIGIN, LOCK = "study.yaml", "study.json", ".lock"
-_FOLDER = FolderKind("study", STUDY, "qdeq study --resume")
+_EARLIER = frozenset({ORIGIN, LOCK, "runs", "cells", "failures", "figures"})
+_FOLDER = FolderKind("study", STUDY, "qdeq study --resume", _EARLIER)
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,11 @@ class StudyDirectory:
         with (self.path / "journal.jsonl").open("ab", buffering=0) as file:
             file.write(line.encode())
 
+    def tidy(self) -> None:
+        """Remove what killed processes left of files that only one process writes; workers may be writing cells."""
+        for folder in (self.path, self.figures):
+            remove_unfinished(folder)
+
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keep other processes from running this study meanwhile; the system lets go when the process dies.
@@ -164,7 +170,6 @@ class StudyDirectory:
 def _read_json(path: Path) -> dict[str, Any] | None:
     """A mapping in a file; None if the file is missing or not whole."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_mapping(path)
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None

@@ -123,6 +123,7 @@ def _run(
 ) -> Finished:
     directory = StudyDirectory(directory.path.resolve())
     with directory.claimed(), _telling_how_to_continue(directory):
+        directory.tidy()
         _compute(plan, directory, data_dir, workers, scheduler, console)
         return conclude(plan, directory)
 

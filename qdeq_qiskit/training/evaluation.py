@@ -121,8 +121,11 @@ class Evaluation:
             arrays[name] = np.zeros(0)
         if set(arrays) != {entry.name for entry in fields(cls)}:
             raise RunError(f"{path}: holds {sorted(arrays)}, not an evaluation of this version")
-        for name in ("circuits", "shots", "seconds"):
-            arrays[name] = arrays[name].item()
+        try:
+            for name in ("circuits", "shots", "seconds"):
+                arrays[name] = arrays[name].item()
+        except ValueError:
+            raise RunError(f"{path}: is damaged: {name} is no single number") from None
         return cls(**arrays)
 
 

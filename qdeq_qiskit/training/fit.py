@@ -68,6 +68,7 @@ def fit(
         directory = RunDirectory.claim(out, name=name)
         with directory.locked():
             directory.check_free()
+            directory.tidy()
             try:
                 with telling_how_to_continue(directory, begun=False):
                     directory.begin(recipe, origin_of(name, chosen_folder(data_dir), prepared.splits))

@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from qdeq_qiskit import recipes
-from qdeq_qiskit.files import CannotWriteError, remove_unfinished, write_atomically
+from qdeq_qiskit.files import CannotWriteError, read_mapping, remove_unfinished, write_atomically
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.folders import FolderKind
 from qdeq_qiskit.training.recipe import TrainingRecipe
@@ -97,6 +97,8 @@ class RunDirectory:
                 f"{self.path}: another process is training this run; wait until it is done, or end it"
             ) from None
         except OSError as error:
+            with suppress(OSError):  # nothing is lost: only an empty folder goes
+                self.path.rmdir()
             raise CannotWriteError(error.errno, error.strerror or str(error), str(self.path / _LOCK)) from None
         try:
             yield
@@ -196,7 +198,7 @@ class RunDirectory:
     def _json(self, name: str, model: type[BaseModel]) -> dict[str, Any]:
         path = self.path / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_mapping(path)
             model.model_validate(content)
         except OSError as error:
             raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -204,9 +206,8 @@ class RunDirectory:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise RunError(f"{path}: is damaged: {key + ': ' if key else ''}{first['msg'].lower()}") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise RunError(f"{path}: is damaged: {error}") from None
-        assert isinstance(content, dict)
         return content
 
 

@@ -11,7 +11,7 @@ import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from safetensors.numpy import load_file
 
@@ -138,8 +138,16 @@ class Steps:
             name: getattr(module, name) for module, name in ((os, "fsync"), (os, "replace"), (tempfile, "mkstemp"))
         }
 
+    def __enter__(self) -> Self:
+        self.install()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for module, name in ((os, "fsync"), (os, "replace"), (tempfile, "mkstemp")):
+            setattr(module, name, self._originals[name])
+
     def install(self) -> None:
-        """Begin to count."""
+        """Begin to count; as a context manager, for a while."""
         os.fsync = self._fsync  # type: ignore[assignment]
         os.replace = self._replace
         tempfile.mkstemp = self._mkstemp  # type: ignore[assignment]

@@ -56,7 +56,11 @@ def test_twenty_random_kills_of_the_command_change_no_bit(tmp_path: Path) -> Non
         code, errors = ended(qdeq(tmp_path, "fit", "--resume", out.path.name))
         if code != 0:
             assert "Traceback" not in errors
-            if "no such run folder" in errors or "interrupted before it had begun" in errors or "holds no run" in errors:
+            if (
+                "no such run folder" in errors
+                or "interrupted before it had begun" in errors
+                or "holds no run" in errors
+            ):
                 assert ended(qdeq(tmp_path, "fit", "small.yaml", "--out", out.path.name))[0] == 0
             else:
                 assert "the run is finished" in errors

@@ -238,7 +238,7 @@ class Solve:
     def _json(self, column: str) -> dict[str, Any]:
         try:
             found = json.loads(self._get(column))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise LedgerError(
