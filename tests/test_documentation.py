@@ -103,7 +103,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     )
     for line in lines:
         found = re.match(r"(?:do )?(?:QDEQ_\w+=\S+ )?qdeq ([a-z].*)", line.strip())
-        if found and not re.search(r"\[-|\\\||\.\.\.|\b[NS]\b", line):
+        if found and not re.search(r"\[[-A-Z]|\\\||\.\.\.|\b[NS]\b", line):
             yield shlex.split(re.sub(r"\$\w+", "0", found[1]), comments=True)
 
 

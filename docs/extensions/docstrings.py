@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 
 _FORMULA = re.compile(r"\\\((.+?)\\\)")
-_CODE = re.compile(r"(?<![`:\w])`([^`\n]*[^`\n\w.()][^`\n]*)`(?!`|_)")  # what is in backticks and is no name
-_CODE_OR_BAR = re.compile(r"(``[^`]+``|`[^`]+`)|\|")  # ⟨0|, outside of code and formulas, is no substitution
+# Literals and roles, which stay as they are; what is in single backticks; bars, as in ⟨0|, which begin no substitution.
+_MARKUP = re.compile(r"(``[^`]+``|:\w+:`[^`]+`)|`([^`]+)`|\|")
+_NAME = re.compile(r"[\w.]+(\(\))?")
 _ATTRIBUTE = re.compile(r"(\.\. attribute:: \S+\n)((?:(?!\.\. attribute::).*\n)*?)   :type: (.*)")
 _ROUTING = re.compile(r"set_\w+_request")  # methods that scikit-learn adds, with links into its own documentation
 
@@ -29,8 +30,16 @@ def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
         lines += _fields(obj)
     if what == "data" and isinstance(obj, dict):
         lines[:] = ["What recipes and functions call by a kind:", "", *_registry(obj)]
-    text = _CODE.sub(r"``\1``", _FORMULA.sub(r":math:`\1`", "\n".join(lines)))
-    lines[:] = _CODE_OR_BAR.sub(lambda found: found[1] or r"\|", text).split("\n")
+    text = _FORMULA.sub(r":math:`\1`", "\n".join(lines))
+    lines[:] = _MARKUP.sub(_marked, text).split("\n")
+
+
+def _marked(found: re.Match[str]) -> str:
+    """A name in backticks becomes a link, where there is such a name; anything else in them is code."""
+    kept, quoted = found.groups()
+    if quoted is None:
+        return kept or r"\|"
+    return f"`{quoted}`" if _NAME.fullmatch(quoted) else f"``{quoted}``"
 
 
 def _type_beside_name(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
