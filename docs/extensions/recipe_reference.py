@@ -48,50 +48,53 @@ _HEADER = ("| key | type | default | meaning |", "|---|---|---|---|")
 def recipe_pages() -> dict[str, str]:
     """The pages by their file names: one for each kind of recipe, one for solvers, adjoints and penalties."""
     home: dict[str, str] = {}
+    roles: dict[str, str] = {}
     definitions: dict[str, Any] = {}
     for kind in ("circuits", "noise", "backends", "training", "studies"):
         schema = TypeAdapter(ROOTS[kind]).json_schema()
         definitions |= schema.get("$defs", {}) | ({schema["title"]: schema} if "properties" in schema else {})
-        for name in _reached(schema, definitions):
+        for name, key in _reached(schema, definitions).items():
             home.setdefault(name, kind)
-    pages = {f"{kind}.md": _page(kind, home, definitions) for kind in ROOTS}
+            roles.setdefault(name, key or kind.removesuffix("s"))
+    called = {name: _called(definitions[name], role) for name, role in roles.items()}
+    pages = {f"{kind}.md": _page(kind, home, called, definitions) for kind in ROOTS}
     return pages | {"solvers.md": _registries_page()}
 
 
-def _reached(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
-    """The models that a recipe leads to, the recipe's own first, each before those that it leads to."""
-    found: list[str] = []
+def _reached(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, str]:
+    """The models that a recipe leads to, each before those that it leads to, and the key that leads to each."""
+    found: dict[str, str] = {}
 
-    def visit(name: str) -> None:
+    def visit(name: str, key: str) -> None:
         if name not in found and name not in _CHOICES and name in definitions:
-            found.append(name)
-            for node in definitions[name].get("properties", {}).values():
-                for further in mappings(node):
-                    visit(further)
+            found[name] = key
+            for further, node in definitions[name].get("properties", {}).items():
+                for below in mappings(node):
+                    visit(below, further)
 
     for name in [schema["title"]] if "properties" in schema else mappings(schema):
-        visit(name)
+        visit(name, "")
     return found
 
 
-def _page(kind: str, home: Mapping[str, str], definitions: Mapping[str, Any]) -> str:
+def _page(kind: str, home: Mapping[str, str], called: Mapping[str, str], definitions: Mapping[str, Any]) -> str:
     lines = [f"# {_TITLES[kind]}", "", _COMMANDS[kind], "", f"## Shipped in `{kind}/`", "", "| name | |", "|---|---|"]
     lines += [f"| `{entry.name}` | {_cell(entry.description)} |" for entry in list_recipes(kind)]
-    links = {name: f"[{_called(definitions[name])}](#recipe-{name.lower()})" for name in home}
+    links = {name: f"[{what}](#recipe-{name.lower()})" for name, what in called.items()}
     links |= {name: f"[{what}](#recipe-{what})" for name, what in _CHOICES.items()}
     for name in (name for name, where in home.items() if where == kind):
-        lines += _section(name, definitions[name], links)
+        lines += _section(name, called[name], definitions[name], links)
     return "\n".join(lines) + "\n"
 
 
-def _called(schema: Mapping[str, Any]) -> str:
-    """What a model is called in recipes: its kind where it has one."""
+def _called(schema: Mapping[str, Any], role: str) -> str:
+    """What a model is called in recipes: its kind where it has one, after what it is a kind of."""
     constant = schema["properties"].get("kind", {}).get("const")
-    return f"kind `{constant}`" if constant else f"`{schema['title']}`"
+    return f"{role.removesuffix('s')} `{constant}`" if constant else f"`{schema['title']}`"
 
 
-def _section(name: str, schema: Mapping[str, Any], links: Mapping[str, str]) -> Iterator[str]:
-    yield from ("", f"(recipe-{name.lower()})=", "", f"## {_called(schema)}", "")
+def _section(name: str, called: str, schema: Mapping[str, Any], links: Mapping[str, str]) -> Iterator[str]:
+    yield from ("", f"(recipe-{name.lower()})=", "", f"## {called}", "")
     yield from (markdown(schema.get("description", "")), "", *_HEADER)
     for key, node in schema["properties"].items():
         if "const" in node:
