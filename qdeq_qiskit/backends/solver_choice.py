@@ -27,6 +27,12 @@ class Choice(BaseModel):
 class SolverChoice(Choice):
     """A solver: its kind and options."""
 
+    kind: str = Field(
+        description="Which solver, such as newton where values are exact, or sampled where there are shots; the other "
+        "keys are its options.",
+        examples=["newton"],
+    )
+
     @classmethod
     def of(cls, solver: Solver) -> Self:
         """A solver with all its options written out, as YAML gives them back: lists, no tuples."""

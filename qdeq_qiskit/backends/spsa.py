@@ -23,9 +23,13 @@ class SPSA(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["spsa"] = "spsa"
-    perturbation: float = Field(default=0.1, gt=0, description="c, by how much each weight is shifted, in radians.")
-    repetitions: int = Field(default=1, ge=1, description="How many choices of signs are averaged for each sample.")
-    seed: int = Field(default=0, ge=0, description="Seed of the signs.")
+    perturbation: float = Field(
+        default=0.1, gt=0, allow_inf_nan=False, description="c, by how much each weight is shifted, in radians."
+    )
+    repetitions: int = Field(
+        default=1, ge=1, le=10_000, description="How many choices of signs are averaged for each sample."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the signs.")
 
     def signs(self, samples: int, weights: int, generator: torch.Generator) -> Tensor:
         """Δ for each sample and repetition, (B, r, P), entries ±1, double precision."""

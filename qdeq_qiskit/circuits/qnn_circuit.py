@@ -14,6 +14,7 @@ from qiskit.providers import BackendV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import Target
 
+from ._limits import check_gates
 from .encoders.amplitude import amplitude_angles
 from .resources import CircuitResources, count_resources
 
@@ -133,8 +134,9 @@ class QNNCircuit:
         size = self._encoder_size
         if size is None:
             size = _size_of_encoder(self._circuit, self._input_parameters, self._weight_parameters)
-        circuit = self._circuit.copy()
         ansatz = self._circuit.data[size:]
+        check_gates("the circuit", layers * len(ansatz), "take fewer layers")
+        circuit = self._circuit.copy()
         for _ in range(layers - 1):
             for instruction in ansatz:
                 circuit.append(instruction)

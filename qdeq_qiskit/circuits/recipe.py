@@ -6,6 +6,7 @@ from typing import Annotated, Self, final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ._limits import MAX_QUBITS
 from .ansatze import AnyAnsatzRecipe
 from .encoders import AnyEncoderRecipe
 from .qnn_circuit import QNNCircuit
@@ -24,7 +25,7 @@ class CircuitRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str = Field(default="", description="One line about the circuit, shown in listings.")
-    num_qubits: Annotated[int, Field(ge=1)] = Field(description="The number of wires.")
+    num_qubits: Annotated[int, Field(ge=1, le=MAX_QUBITS)] = Field(description="The number of wires.")
     encoder: AnyEncoderRecipe = Field(description="How features enter the circuit.")
     ansatz: AnyAnsatzRecipe = Field(description="The trainable gates.")
     readout: AnyReadoutRecipe = Field(default=ZReadoutRecipe(), description="The observables.")

@@ -55,10 +55,16 @@ def answers_errors(command: Callable[P, None]) -> Callable[P, None]:
                 command(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
             complain(str(interrupt) or "interrupted")
-            raise typer.Exit(INTERRUPTED) from None
-        except (RecipeError, OSError) as error:
+            raise typer.Exit(getattr(interrupt, "exit_code", INTERRUPTED)) from None
+        except RecipeError as error:
             complain(str(error))
+        except OSError as error:
+            named = error.filename is not None and error.strerror
+            complain(f"{error.filename}: {error.strerror}" if named else str(error))
         except Exception as error:
+            if _is_interruption(error):
+                complain("interrupted")
+                raise typer.Exit(INTERRUPTED) from None
             if not _is_users(error):
                 raise
             complain(str(error))
@@ -93,6 +99,19 @@ def refuse_study(path: Path, command: str) -> None:
         )
 
 
+@contextmanager
+def about(recipe: str | None) -> Iterator[None]:
+    """Name the recipe in what is wrong with the data or the model that it asks for, where it is not named yet."""
+    try:
+        yield
+    except Exception as error:
+        from qdeq_qiskit.training.errors import DataError, SetupError
+
+        if recipe is None or not isinstance(error, DataError | SetupError) or recipe in str(error):
+            raise
+        raise type(error)(f"{recipe}: {error}") from error
+
+
 def complain(message: str) -> None:
     typer.echo(f"qdeq: {' '.join(message.split())}", err=True)
 
@@ -111,6 +130,18 @@ def _is_users(error: Exception) -> bool:
     from qdeq_qiskit.training.errors import DataError, RunError, SetupError, TrainingError
 
     return isinstance(error, DataError | RunError | SetupError | TrainingError | ModelFileError | HardwareError)
+
+
+def _is_interruption(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind it: extensions written in C pass it on as an ImportError."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        if isinstance(link, KeyboardInterrupt):
+            return True
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return False
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from qdeq_qiskit.cli._app import DataDir, Run, answers_errors, app, make_console, refuse_study
-from qdeq_qiskit.recipes import RecipeError
+from qdeq_qiskit.cli._app import DataDir, Run, about, answers_errors, app, make_console, refuse_study
+from qdeq_qiskit.recipes import RecipeError, check_overrides
 
 Overrides = Annotated[
     list[str] | None,
@@ -35,21 +35,28 @@ def fit(
     if resume is not None and out is not None:
         raise RecipeError("fit: --out and --resume exclude each other; a run continues in its own directory")
     changes = [*(overrides or ()), *([f"seed={seed}"] if seed is not None else ())]
-    from qdeq_qiskit.training.fit import fit as begin
-    from qdeq_qiskit.training.fit import resume as go_on
+    check_overrides(changes)
+    # Before what trains is imported, which takes longer.
     from qdeq_qiskit.training.recipe import TrainingRecipe
     from qdeq_qiskit.training.run_directory import RunDirectory
 
-    console = make_console()
     if resume is not None:
         RunDirectory.open(resume)  # before its recipe is looked for
         given = TrainingRecipe.load(recipe or resume / "recipe.yaml", changes) if recipe or changes else None
-        directory = go_on(resume, recipe=given, data_dir=data_dir, console=console)
     else:
         assert recipe is not None
-        directory = begin(
-            TrainingRecipe.load(recipe, changes), name=Path(recipe).stem, out=out, data_dir=data_dir, console=console
-        )
+        given = TrainingRecipe.load(recipe, changes)
+    from qdeq_qiskit.training.fit import fit as begin
+    from qdeq_qiskit.training.fit import resume as go_on
+
+    console = make_console()
+    with about(recipe):
+        if resume is not None:
+            directory = go_on(resume, recipe=given, data_dir=data_dir, console=console)
+        else:
+            assert recipe is not None
+            assert given is not None
+            directory = begin(given, name=Path(recipe).stem, out=out, data_dir=data_dir, console=console)
     console.print(_summary(directory.result()))
     console.print(f"report: [bold]{directory.report}[/]", soft_wrap=True, highlight=False)
 
@@ -84,17 +91,18 @@ def evaluate(
     from qdeq_qiskit.training.evaluate_run import evaluate_run
 
     console = make_console()
-    comparison = evaluate_run(
-        run,
-        backend=backend,
-        noise=noise,
-        shots=shots,
-        mitigation=mitigation,
-        encoder_noise=encoder_noise,
-        samples=samples,
-        data_dir=data_dir,
-        console=console,
-    )
+    with about(backend or noise):
+        comparison = evaluate_run(
+            run,
+            backend=backend,
+            noise=noise,
+            shots=shots,
+            mitigation=mitigation,
+            encoder_noise=encoder_noise,
+            samples=samples,
+            data_dir=data_dir,
+            console=console,
+        )
     console.print(comparison.table())
 
 

@@ -64,27 +64,37 @@ def check_name(what: str, value: object, valid: Iterable[str]) -> None:
     names = list(valid)
     if value in names:
         return
-    near = get_close_matches(str(value), names, n=1, cutoff=0.5)
+    near = get_close_matches(_shown(value).strip("'"), names, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
-    choice = f"Valid are {', '.join(map(repr, names))}." if names else "It has none."
-    raise ValueError(f"Unknown {what}: {value!r}.{guess} {choice}")
+    choice = f"Valid are {', '.join(map(repr, names))}." if names else "It has none: leave it out."
+    raise ValueError(f"Unknown {what}: {_shown(value)}.{guess} {choice}")
 
 
 def check_number(
     name: str, value: object, *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf
 ) -> None:
-    """Raises ValueError unless `value` is a number with above < value, least ≤ value ≤ most."""
+    """Raises ValueError unless `value` is a number with above < value, least ≤ value ≤ most; infinity is one."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and above < value and least <= value <= most:  # type: ignore[operator]
         return
     bounds = [f"greater than {above:g}"] if above > -math.inf else []
     bounds += [f"at least {least:g}"] if least > -math.inf else []
     bounds += [f"at most {most:g}"] if most < math.inf else []
-    raise ValueError(f"{name} must be a number {' and '.join(bounds)}; it is {value!r}.")
+    raise ValueError(f"{name} must be a number {' and '.join(bounds)}; it is {_shown(value)}.")
 
 
-def check_count(name: str, value: object, *, least: int) -> None:
-    """Raises ValueError unless `value` is an integer ≥ `least`."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+def check_count(name: str, value: object, *, least: int, most: int = 10**9) -> None:
+    """Raises ValueError unless `value` is an integer with least ≤ value ≤ most."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return
-    raise ValueError(f"{name} must be an integer, at least {least}; it is {value!r}.")
+    upper = f" and at most {most}" if isinstance(value, int) and value > most else ""
+    raise ValueError(f"{name} must be an integer, at least {least}{upper}; it is {_shown(value)}.")
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return "a very long number"
+    return text if len(text) <= 80 else f"{text[:77]}..."

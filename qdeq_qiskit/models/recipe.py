@@ -34,7 +34,7 @@ class PenaltyChoice(Choice):
     """A Jacobian penalty: its kind, its options, and its weight in the loss."""
 
     kind: str = Field(default="reduced", description="Which one; the other keys are its options.")
-    weight: Annotated[float, Field(ge=0)] = Field(default=0.8, description="Factor of the penalty in the loss.")
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(default=0.8, description="Factor of the penalty in the loss.")
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
@@ -58,13 +58,13 @@ class ModelRecipe(BaseModel):
         description="implicit: the fixed point; direct: the circuit applied `layers` times, each with its own readout; "
         "coherent: one circuit with one encoding, the ansatz `layers` times, and one readout.",
     )
-    layers: Annotated[int, Field(ge=1)] = Field(
+    layers: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="Applications in direct mode, repetitions of the ansatz in coherent mode."
     )
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = Field(
         default=0, description="First training steps that use the unrolled model; evaluation is always implicit."
     )
-    warmup_layers: Annotated[int, Field(ge=1)] = Field(default=5, description="Applications during warm-up.")
+    warmup_layers: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="Applications during warm-up.")
     solver: SolverChoice | None = Field(
         default=None, description="How the fixed point is found; null for the backend's own default."
     )

@@ -101,7 +101,7 @@ class MitigationRecipe(BaseModel):
         default=None, description="Pulses on waiting wires, in this sequence."
     )
     randomizations: int = Field(
-        default=32, ge=1, description="Random circuits that twirling and trex share shots over."
+        default=32, ge=1, le=10_000, description="Random circuits that twirling and trex share shots over."
     )
 
     @model_validator(mode="before")

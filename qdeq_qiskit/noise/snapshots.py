@@ -17,7 +17,7 @@ from qdeq_qiskit.aer import require_aer_noise
 from qdeq_qiskit.noise.aer_noise import superop_of
 from qdeq_qiskit.noise.circuit_noise import CircuitNoise
 from qdeq_qiskit.noise.compiled_gates import Compiled, Location, circuit_gates, one_qubit_gates
-from qdeq_qiskit.recipes import nearest
+from qdeq_qiskit.recipes import choices, shown
 
 _log = logging.getLogger(__name__)
 
@@ -48,9 +48,8 @@ class Snapshot:
             ValueError: there is none of that name.
         """
         if name not in fake_backends():
-            close = nearest(name, fake_backends())
-            guess = f"did you mean {close!r}? " if close else ""
-            raise ValueError(f"there is no fake backend {name!r}; {guess}(there are {', '.join(fake_backends())})")
+            known = choices(name, fake_backends(), "there are", more="`qdeq recipes noise` lists some")
+            raise ValueError(f"there is no fake backend {shown(name)}; {known}")
         return _fake(name)
 
     def noise(self, compiled: Compiled, *, idle_relaxation: bool = False) -> CircuitNoise:

@@ -9,7 +9,7 @@ from ._errors import RecipeError
 from ._files import KINDS, SUFFIXES, RecipeEntry, find, folder, list_recipes
 from ._keys import KeyEntry, keys_of
 from ._load import check, dump, load
-from ._overrides import parse_override
+from ._overrides import check_overrides, parse_override
 from ._words import SECRET, choices, nearest, shown
 from ._yaml import MAX_BYTES, read_yaml
 
@@ -22,6 +22,7 @@ __all__ = [
     "RecipeEntry",
     "RecipeError",
     "check",
+    "check_overrides",
     "choices",
     "dump",
     "find",

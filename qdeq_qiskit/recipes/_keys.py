@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
-
+from ._model import Model
 from ._schema import Node, members, resolved
 from ._words import shown
 
@@ -33,7 +32,7 @@ class KeyEntry:
 
 def keys_of(model: Any) -> list[KeyEntry]:
     """Every key of a recipe model, or annotated union of models, in the order in which they are declared."""
-    schema = TypeAdapter(model).json_schema()
+    schema = Model.of(model).schema
     definitions = schema.get("$defs", {})
     return list(_keys("", schema, definitions, ()))
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ._errors import RecipeError
 from ._exactness import converted
 from ._files import find, singular
+from ._model import Model
 from ._overrides import as_typed
 from ._tree import Tree, grown
 from ._wording import problems_of, sentence
@@ -79,11 +80,11 @@ def dump(recipe: BaseModel) -> str:
 
 def _validate(tree: Tree, model: Any, *, blamed: str | None = None) -> Any:
     """The checked recipe; `blamed` stands in errors for the file."""
-    adapter = TypeAdapter(model)
+    known = Model.of(model)
     try:
-        result = adapter.validate_python(tree.data)
+        result = known.adapter.validate_python(tree.data)
     except ValidationError as error:
-        raise RecipeError(sentence(problems_of(error, adapter), tree, blamed)) from None
+        raise RecipeError(sentence(problems_of(error, known.schema), tree, blamed)) from None
     except RecursionError:
         raise RecipeError(f"{tree.origin(())[0]}: is nested too deeply; expected a few levels") from None
     if problems := dict(converted(tree.data, result)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ._errors import RecipeError
@@ -27,6 +28,16 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
         return key, parse(value)
     except ValueError as error:
         raise RecipeError(f"{as_typed(text)}: the value is not YAML: {error}") from None
+
+
+def check_overrides(texts: Iterable[str]) -> None:
+    """Refuse what is no assignment, before anything is read or imported for it.
+
+    Raises:
+        RecipeError: as `parse_override`.
+    """
+    for text in texts:
+        parse_override(text)
 
 
 def as_typed(text: str) -> str:

@@ -47,7 +47,7 @@ def walk(schema: Node, loc: Sequence[str | int]) -> Place:
                 continue
         keys.append(str(part))
         parent = node
-        node = resolved(_below(node, part), definitions)
+        node = _not_null(resolved(_below(node, part), definitions), definitions)
     options = [resolved(option, definitions) for option in node.get("anyOf", ())]
     last = next((option for option in options if option.get("type") != "null"), node)
     return Place(tuple(keys), parent, last)
@@ -68,6 +68,13 @@ def members(node: Node, definitions: Node) -> Iterator[Node]:
         return
     for option in options:
         yield from members(resolved(option, definitions), definitions)
+
+
+def _not_null(node: Node, definitions: Node) -> Node:
+    """What may stand where null may stand, too; pydantic does not count null as a member of a union."""
+    options = [resolved(option, definitions) for option in node.get("anyOf", ())]
+    others = [option for option in options if option.get("type") != "null"]
+    return {**node, **others[0]} if len(others) == 1 < len(options) else node
 
 
 def _below(node: Node, part: str | int) -> Node:

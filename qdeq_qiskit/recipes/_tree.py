@@ -12,8 +12,8 @@ from ._overrides import as_typed, parse_override
 from ._words import shown
 from ._yaml import read_yaml
 
-# Keys whose value is a file beside the recipe that names it.
-_FILE_KEYS = ("calibration",)
+# Keys whose value is a file or folder beside the recipe that names it.
+_FILE_KEYS = ("calibration", "path")
 
 
 class Tree:
@@ -119,15 +119,15 @@ def _read(path: Path) -> dict[str, Any]:
             return {name: found(name, entry) for name, entry in value.items()}
         if isinstance(value, list):
             return [found("", entry) for entry in value]
-        if key in _FILE_KEYS and isinstance(value, str) and _is_file(path.parent, value):
+        if key in _FILE_KEYS and isinstance(value, str) and _is_there(path.parent, value):
             return str((path.parent / value).absolute())
         return value
 
     return {name: found(name, entry) for name, entry in read_yaml(path).items()}
 
 
-def _is_file(folder: Path, name: str) -> bool:
+def _is_there(folder: Path, name: str) -> bool:
     try:
-        return (folder / name).is_file()
+        return (folder / name).exists()
     except (OSError, ValueError):  # a name that no file can have
         return False

@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from ._schema import Node, Place, walk
 from ._tree import Tree
 from ._words import SECRET, choices, nearest, shown
 
 MOST_PROBLEMS = 5
+_MOST_ERRORS = 100  # of a file that is something else, there may be one for each of its keys
+_UNKNOWN = "unknown key"
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -44,6 +46,8 @@ def sentence(problems: Mapping[tuple[str, ...], str], tree: Tree, blamed: str | 
     places = []
     for keys, text in problems.items():
         origin, taken = (blamed, 0) if blamed else tree.origin(keys)
+        if text.startswith(_UNKNOWN) and taken == len(keys) and not origin.startswith("--set"):
+            origin, taken = tree.origin(keys[:-1])  # not what the key names is wrong, but that it stands there
         where = ".".join(map(_short_key, keys if origin.startswith("--set") else keys[taken:]))
         places.append((origin, f"{where}: {text}" if where else text))
     if len(places) == 1:
@@ -55,17 +59,14 @@ def sentence(problems: Mapping[tuple[str, ...], str], tree: Tree, blamed: str | 
         for number, (origin, text) in enumerate(places[:MOST_PROBLEMS], start=1)
     ]
     more = f" and {len(places) - MOST_PROBLEMS} more" if len(places) > MOST_PROBLEMS else ""
-    return f"{head}{len(places)} problems: {' '.join(listed)}{more}"
+    count = f"{len(places)}" if len(places) < _MOST_ERRORS else f"{len(places)} or more"
+    return f"{head}{count} problems: {' '.join(listed)}{more}"
 
 
-def problems_of(error: ValidationError, adapter: TypeAdapter[Any]) -> dict[tuple[str, ...], str]:
+def problems_of(error: ValidationError, schema: Node) -> dict[tuple[str, ...], str]:
     """What is wrong at each place: a misspelt key before the missing one, the deepest in place of its union."""
-    try:
-        schema: dict[str, Any] = adapter.json_schema()
-    except Exception:  # a type without a JSON schema costs the suggestion, never the message
-        schema = {}
     by_place: dict[tuple[str, ...], list[tuple[Any, Place]]] = {}
-    for entry in error.errors(include_url=False):
+    for entry in error.errors(include_url=False)[:_MOST_ERRORS]:
         place = walk(schema, entry["loc"])
         by_place.setdefault(place.keys, []).append((entry, place))
     above = {keys[:length] for keys in by_place for length in range(len(keys))}
@@ -85,8 +86,9 @@ def expected_type(kind: str, node: Node) -> str:
     """What a value of a type is expected to be, within the bounds of its schema."""
     bounds = [f"{words} {node[key]:g}" for key, words in _BOUNDS if isinstance(node.get(key), int | float)]
     words = f"{_TYPES[kind]}{', ' + ' and '.join(bounds) if bounds and kind in ('int', 'float') else ''}"
-    example = ", such as [0, 3]" if node.get("items", {}).get("type") == "integer" and kind in ("list", "tuple") else ""
-    return f"expected {words}{example}"
+    items = node.get("items") or {}
+    whole = kind in ("list", "tuple") and "integer" in [each.get("type") for each in (items, *items.get("anyOf", ()))]
+    return f"expected {words}{', such as [0, 3]' if whole else ''}"
 
 
 def refused(value: object, expected: str) -> str:
@@ -113,11 +115,11 @@ def _remedy(error: Any, place: Place) -> str:
     described = place.fields.get(place.name, {}).get("description")
     if kind == "extra_forbidden":
         given = "" if any(map(SECRET.search, place.keys)) else f" (value {shown(value)})"
-        return f"unknown key {shown(place.name)}{given}; {choices(place.name, place.fields, 'the keys here are')}"
+        return f"{_UNKNOWN} {shown(place.name)}{given}; {choices(place.name, place.fields, 'the keys here are')}"
     if kind == "missing":
         example = (place.node.get("examples") or [None])[0]
-        such = f" (such as {place.name}: {example})" if example else ""
-        return f"this key is missing{such}" + (f"; give {place.name!r}: {described}" if described else "; give it")
+        such = f", such as {'.'.join(place.keys)}={example}" if example else ""
+        return f"this key is missing; give it{such}" + (f": {described}" if described else "")
     if kind in ("literal_error", "enum"):
         options = re.findall(r"'([^']*)'", str(context.get("expected", ""))) or [str(context.get("expected"))]
         return refused(value, choices(value, options, "expected"))
@@ -158,7 +160,11 @@ def _tag(error: Any, place: Place) -> str:
         return f"{key} is {shown(tag)}; {choices(tag, options, 'expected')}"
     options = list(place.node.get("discriminator", {}).get("mapping", {}))
     if isinstance(value, dict):
-        return f"the key {key!r} is missing; {choices('', options, 'expected')}"
+        present = ", ".join(_short_key(str(name)) for name in list(value)[:8])
+        meant = nearest(key, value, cutoff=0.7)
+        if meant is not None:
+            return f"{_UNKNOWN} {shown(meant)}; did you mean {key!r}? (it is one of {', '.join(options)})"
+        return f"the key {key!r} is missing; {choices('', options, 'expected')} (the keys there are {present or 'none'})"
     return refused(value, f"expected a mapping{_example(value, place.node)}")
 
 
@@ -194,7 +200,7 @@ def _example(value: Any, node: Node) -> str:
     types = {"string": str, "integer": int, "number": int | float}
     first = fields.get(names[0], {})
     fits = not isinstance(value, bool) and isinstance(value, types.get(first.get("type"), ())) and len(str(value)) < 20
-    given = value if fits else first.get("default", "...")
+    given = shown(value) if fits and not isinstance(value, str) else value if fits else first.get("default", "...")
     return f", such as {{{names[0]}: {given}}}"
 
 

@@ -15,10 +15,10 @@ _MOST_LISTED = 240  # letters of a list of alternatives
 _FEW = 6
 
 
-def nearest(name: object, valid: Iterable[object]) -> str | None:
-    """The valid name that looks most like `name`, if any does."""
+def nearest(name: object, valid: Iterable[object], *, cutoff: float = 0.5) -> str | None:
+    """The valid name that looks most like `name`, if any does; `cutoff` is the least likeness, from 0 to 1."""
     names = {str(entry).lower(): str(entry) for entry in valid}
-    close = difflib.get_close_matches(_text(name).lower()[:200], list(names), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(_text(name).lower()[:200], list(names), n=1, cutoff=cutoff)
     return names[close[0]] if close else None
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 
 from ._errors import RecipeError
-from ._words import shown
+from ._words import SECRET, shown
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
-MAX_VALUES = 200_000
+MAX_VALUES = 60_000
+MAX_DIGITS = 400  # more than the largest floating-point number has
 
 # libyaml's parser is some ten times as fast as the one in Python; both are in PyYAML, but for a build without it.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -36,6 +37,15 @@ class _Loader(_SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        if len(node.value) > MAX_DIGITS:
+            problem = f"a number of {len(node.value):,} digits; expected at most {MAX_DIGITS}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def _plain_scalars() -> None:
@@ -73,7 +83,7 @@ def parse(text: str) -> Any:
         _check_shape(text)
         return yaml.load(text, _Loader)  # safe: `_Loader` builds plain data only
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(_problem(error)) from None
+        raise ValueError(_problem(error, text)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -112,8 +122,10 @@ def _check_shape(text: str) -> None:
             continue
         if not isinstance(event, yaml.NodeEvent):
             continue
-        if event.tag is not None:  # type: ignore[attr-defined]
-            raise _refusal(f"a recipe has no tags ({shown(event.tag)}); leave it out", event)  # type: ignore[attr-defined]
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            tag = tag.replace("tag:yaml.org,2002:", "!!")
+            raise _refusal(f"a recipe has no tags such as {shown(tag)[1:-1]}; leave it out", event)
         values += 1
         depth += isinstance(event, yaml.CollectionStartEvent)
         if depth > MAX_DEPTH:
@@ -128,28 +140,37 @@ def _refusal(problem: str, event: Any) -> yaml.YAMLError:
 
 # What is behind the parser's words, most of the time.
 _ADVICE = (
+    (re.compile("special characters|control characters"), "save it as plain text"),
     (re.compile(r"'\\t'|tab|character that cannot start"), "indent with spaces, and quote texts of special characters"),
     (re.compile("mapping values are not allowed"), "quote a text with ': ' in it, or indent it as its neighbours"),
     (re.compile("another document|single document"), "keep one document (no second ---)"),
     (re.compile("quoted scalar|end of stream"), "close what was opened: a quote, [ or {"),
-    (re.compile("special characters|control characters"), "save it as plain text"),
 )
 
 
-def _problem(error: BaseException) -> str:
+def _problem(error: BaseException, text: str) -> str:
     if isinstance(error, RecursionError):
         return f"nested too deeply; at most {MAX_DEPTH} levels make sense"
     mark = getattr(error, "problem_mark", None)
+    if re.search("quoted scalar|flow", str(getattr(error, "context", None))):  # where it was opened tells more
+        mark = getattr(error, "context_mark", None) or mark
     lines = str(error).splitlines()
     problem = str(getattr(error, "problem", None) or (lines[0] if lines else "it cannot be parsed"))
-    if isinstance(error, ValueError):  # an integer that Python does not convert
-        problem = f"a number is too long ({problem.split(';')[0]}); expected one of a few digits"
     context = getattr(error, "context", None)
     said = f"{context}: {problem}" if context and not isinstance(error, yaml.constructor.ConstructorError) else problem
     if not isinstance(error, yaml.constructor.ConstructorError | ValueError):
         advice = next((words for pattern, words in _ADVICE if pattern.search(said)), "expected key: value lines")
         said = f"{said}; {advice}"
-    if mark is None:
-        return said
+    if isinstance(error, yaml.reader.ReaderError):
+        return _located(said, text, text.encode()[: error.position].count(b"\n"), None)
+    return said if mark is None else _located(said, text, mark.line, mark.column)
+
+
+def _located(said: str, text: str, number: int, column: int | None) -> str:
+    """A problem with its line, counted from 0, put before what would be right."""
     what, separator, remedy = said.partition("; ")
-    return f"{what} (line {mark.line + 1}, column {mark.column + 1}){separator}{remedy}"
+    lines = text.splitlines()
+    line = lines[number].strip() if number < len(lines) else ""
+    quoted = f": {line[:60]}{'...' * (len(line) > 60)}" if line and not SECRET.search(line) else ""
+    place = f"line {number + 1}" + (f", column {column + 1}" if column is not None else "")
+    return f"{what} ({place}{quoted}){separator}{remedy}"

@@ -321,9 +321,8 @@ class _Circuits:
 def _processor(study: StudyRecipe, source: str) -> Any:
     known, name = fake_backends(), study.depth_target
     if name not in known:
-        close = recipes.nearest(name, known)
-        hint = f"did you mean {close!r}? " if close else ""
-        raise RecipeError(f"{source}: depth_target: {name!r} is unknown; {hint}(there are {', '.join(known)})")
+        listed = recipes.choices(name, known, "there are", more="`qdeq recipes noise` lists some")
+        raise RecipeError(f"{source}: depth_target: {recipes.shown(name)} is unknown; {listed}")
     return known[name]().target
 
 

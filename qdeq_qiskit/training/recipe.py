@@ -25,17 +25,17 @@ class OptimisationRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=100, description="Passes over the training set.")
-    batch_size: Annotated[int, Field(ge=1)] = Field(default=256, description="Samples in an optimiser step.")
+    batch_size: Annotated[int, Field(ge=1, le=10**9)] = Field(default=256, description="Samples in an optimiser step.")
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=5e-3, description="Adam's step size."
     )
-    gradient_clip: Annotated[float, Field(gt=0)] | None = Field(
+    gradient_clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=0.25, description="Largest norm of the gradient of all weights together; null for no limit."
     )
-    early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
+    early_stopping_patience: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None, description="Stop after so many epochs without a better validation loss; null for never."
     )
-    threads: Annotated[int, Field(ge=1)] | None = Field(
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=1,
         description="CPU threads of torch, null for its own choice; small circuits gain nothing from more than one, "
         "and lose much where other programs run.",

@@ -63,7 +63,9 @@ def torch_device_and_dtype(device: str | torch.device, precision: str) -> tuple[
     """
     where = torch.device(device)
     if where.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device = 'cuda': torch sees no GPU here; use device = 'cpu' or a CUDA build of torch")
+        raise ValueError(f"device = '{where}': torch sees no GPU here; use device = 'cpu' or a CUDA build of torch")
+    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device = '{where}': torch sees {torch.cuda.device_count()} GPUs here, numbered from 0")
     return where, _dtype(precision)
 
 

@@ -45,7 +45,10 @@ class IBMOptions(Backend):
         "is kept between jobs, which not every plan has.",
     )
     max_session_seconds: int | None = Field(
-        default=None, ge=1, description="Seconds after which a session or batch ends; null for the service's own limit."
+        default=None,
+        ge=1,
+        le=10**9,
+        description="Seconds after which a session or batch ends; null for the service's own limit.",
     )
     shots: int | None = Field(
         default=None, ge=1, le=MAX_EXECUTIONS, description="Shots of each circuit; this or precision, one of them."
@@ -57,7 +60,7 @@ class IBMOptions(Backend):
         description="Standard error that a single ±1 observable has at most; taken as 1/precision² shots.",
     )
     seed: int | None = Field(
-        default=0, ge=0, description="Seed of what a simulator draws; null for a new one every time."
+        default=0, ge=0, lt=2**63, description="Seed of what a simulator draws; null for a new one every time."
     )
     mitigation: MitigationRecipe | None = Field(
         default=None,
@@ -68,7 +71,7 @@ class IBMOptions(Backend):
         default=False, description="Whether rx and rzz with any angle are native gates; not with twirling."
     )
     optimization_level: Literal[0, 1, 2, 3] = Field(default=3, description="Effort of the transpiler, 0 to 3.")
-    transpiler_seed: int = Field(default=0, ge=0, description="Seed of the transpiler.")
+    transpiler_seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the transpiler.")
     rep_delay: float | None = Field(
         default=None, ge=0, le=1, description="Seconds between two shots; null for the processor's own."
     )
@@ -88,7 +91,10 @@ class IBMOptions(Backend):
         default=None, gt=0, allow_inf_nan=False, description="Most seconds of the processor; null for no limit."
     )
     max_execution_time: int | None = Field(
-        default=None, ge=1, description="Seconds of the processor after which a job is cancelled; null for no limit."
+        default=None,
+        ge=1,
+        le=10**9,
+        description="Seconds of the processor after which a job is cancelled; null for no limit.",
     )
 
     @model_validator(mode="before")
@@ -147,7 +153,7 @@ class IBMOptions(Backend):
     def _takes_shots(self) -> Self:
         if (self.shots is None) == (self.precision is None):
             given = (
-                "none of them is given"
+                "none of them is given: give shots"
                 if self.shots is None
                 else f"both are given ({self.shots:,} and {self.precision:g}), so set one of them to null"
             )

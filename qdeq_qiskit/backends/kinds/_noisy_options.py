@@ -12,6 +12,7 @@ from torch import nn
 from qdeq_qiskit.backends.compiled import CompiledCircuit, compile_circuit
 from qdeq_qiskit.backends.kinds._backend import Backend
 from qdeq_qiskit.backends.machine import Machine
+from qdeq_qiskit.backends.memory import check_density_matrices
 from qdeq_qiskit.backends.mitigated import check_shots, mitigated_machine, readout_corrected
 from qdeq_qiskit.backends.noisy import (
     AerMachine,
@@ -34,10 +35,13 @@ class NoisyOptions(Backend):
     """A backend with noise; a subclass says what the noise is."""
 
     shots: int | None = Field(
-        default=None, ge=1, description="Shots of each circuit; null for exact expectation values of the noisy circuit."
+        default=None,
+        ge=1,
+        le=10**9,
+        description="Shots of each circuit; null for exact expectation values of the noisy circuit.",
     )
-    seed: int | None = Field(default=0, ge=0, description="Seed of the shots; null for a new one every time.")
-    transpiler_seed: int = Field(default=0, ge=0, description="Seed of the transpiler.")
+    seed: int | None = Field(default=0, ge=0, lt=2**63, description="Seed of the shots; null for a new one every time.")
+    transpiler_seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the transpiler.")
     optimization_level: Literal[0, 1, 2, 3] = Field(default=3, description="Effort of the transpiler, 0 to 3.")
     encoder_noise: bool = Field(
         default=True, description="False leaves the noise of the encoder's gates out, which no machine does."
@@ -164,6 +168,7 @@ class NoisyOptions(Backend):
             qnn: the circuit.
             outcomes: whether the probabilities of single outcomes are wanted, not only expectation values.
         """
+        check_density_matrices(qnn.num_qubits)
         compiled, noise = self.compile(qnn)
         if self.mitigation is not None and self.mitigation.needs_estimator:
             return mitigated_machine(compiled, noise, self.mitigation, shots=self.shots, seed=self.seed)

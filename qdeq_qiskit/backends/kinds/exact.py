@@ -10,6 +10,7 @@ from torch import nn
 from qdeq_qiskit.backends.engines import resolve_engine
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.kinds._backend import Backend
+from qdeq_qiskit.backends.memory import check_states
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Newton, Solver
 
@@ -36,6 +37,7 @@ class ExactBackend(Backend):
         return False
 
     def layer(self, qnn: QNNCircuit, weight: nn.Parameter | None = None) -> ExactLayer:
+        check_states(qnn.num_qubits, qnn.num_outputs)
         return ExactLayer(qnn, engine=self.engine, device=self.device, precision=self.precision, weight=weight)
 
     def default_solver(self) -> Solver:

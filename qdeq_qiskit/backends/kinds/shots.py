@@ -14,6 +14,7 @@ from qdeq_qiskit.backends.aer_cost import aer_cost
 from qdeq_qiskit.backends.compiled import compile_circuit
 from qdeq_qiskit.backends.kinds._backend import Backend
 from qdeq_qiskit.backends.machine import EstimatorMachine, Machine
+from qdeq_qiskit.backends.memory import check_states
 from qdeq_qiskit.backends.noisy import EffectiveMachine, NoisyCircuit, NotEffectiveError, check_outcomes
 from qdeq_qiskit.backends.sampled import SampledLayer
 from qdeq_qiskit.backends.spsa import WeightGradient
@@ -29,8 +30,8 @@ class ShotsBackend(Backend):
     """Noiseless circuits, each run for a number of shots."""
 
     kind: Literal["shots"] = "shots"
-    shots: int = Field(default=4096, ge=1, description="Shots of each circuit.")
-    seed: int | None = Field(default=0, ge=0, description="Seed of the shots; null for a new one every time.")
+    shots: int = Field(default=4096, ge=1, le=10**9, description="Shots of each circuit.")
+    seed: int | None = Field(default=0, ge=0, lt=2**63, description="Seed of the shots; null for a new one every time.")
     method: Literal["auto", "effective", "aer"] = Field(
         default="auto",
         description="effective: shots drawn from computed outcome probabilities; aer: every circuit on Aer; auto: "
@@ -58,6 +59,7 @@ class ShotsBackend(Backend):
         Raises:
             ValueError: as `layer`.
         """
+        check_states(qnn.num_qubits, qnn.num_outputs)
         if self.method != "aer":
             try:
                 circuit = NoisyCircuit(qnn, compile_circuit(qnn), CircuitNoise(qnn.num_qubits))

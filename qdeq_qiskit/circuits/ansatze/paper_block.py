@@ -51,7 +51,7 @@ class PaperBlockRecipe(AnsatzRecipe):
     """The paper's block alone."""
 
     kind: Literal["paper_block"] = "paper_block"
-    blocks: Annotated[int, Field(ge=1)] | None = Field(
+    blocks: Annotated[int, Field(ge=1, le=128)] | None = Field(
         default=None, description="Number of blocks; as many as fit, num_qubits/2 - 1, if absent."
     )
 

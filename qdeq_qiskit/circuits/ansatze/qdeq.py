@@ -44,9 +44,9 @@ class QDEQAnsatzRecipe(AnsatzRecipe):
     """The paper's ansatz: its random layer, then its block."""
 
     kind: Literal["qdeq"] = "qdeq"
-    num_gates: Annotated[int, Field(ge=1)] = Field(default=50, description="Gates of the random layer.")
+    num_gates: Annotated[int, Field(ge=1, le=10_000)] = Field(default=50, description="Gates of the random layer.")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=1111, description="Seed of the random layer's draws.")
-    blocks: Annotated[int, Field(ge=1)] | None = Field(
+    blocks: Annotated[int, Field(ge=1, le=128)] | None = Field(
         default=None, description="Number of blocks; as many as fit, num_qubits/2 - 1, if absent."
     )
 

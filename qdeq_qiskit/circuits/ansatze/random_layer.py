@@ -60,7 +60,7 @@ class RandomLayerRecipe(AnsatzRecipe):
     """The paper's random layer alone."""
 
     kind: Literal["random_layer"] = "random_layer"
-    num_gates: Annotated[int, Field(ge=1)] = Field(default=50, description="Gates to draw.")
+    num_gates: Annotated[int, Field(ge=1, le=10_000)] = Field(default=50, description="Gates to draw.")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=1111, description="Seed of the draws.")
 
     def build(self, num_qubits: int) -> Ansatz:

@@ -23,6 +23,7 @@ from pydantic import Field
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 
+from .._limits import MAX_AMPLITUDES
 from ._encoder import Encoder, EncoderRecipe
 
 
@@ -142,12 +143,17 @@ class AmplitudeEncoderRecipe(EncoderRecipe):
     """Amplitude encoding of real vectors, signs included."""
 
     kind: Literal["amplitude"] = "amplitude"
-    num_amplitudes: Annotated[int, Field(ge=2)] | None = Field(
+    num_amplitudes: Annotated[int, Field(ge=2, le=MAX_AMPLITUDES)] | None = Field(
         default=None, description="Features d, padded with zeros to a power of two; 2^num_qubits if absent."
     )
 
     def build(self, num_qubits: int) -> Encoder:
         d = 2**num_qubits if self.num_amplitudes is None else self.num_amplitudes
+        if d > MAX_AMPLITUDES:
+            raise ValueError(
+                f"num_amplitudes is left out, and {num_qubits} qubits hold 2^{num_qubits} of them; give it, at most "
+                f"{MAX_AMPLITUDES:,}"
+            )
         return Encoder(amplitude_encoder(num_qubits, d), num_amplitudes=d)
 
 
@@ -156,7 +162,8 @@ def _tree_depth(num_qubits: int, num_amplitudes: int) -> int:
         raise ValueError(f"amplitude encoding: num_qubits must be at least 1, not {num_qubits}")
     if not 2 <= num_amplitudes <= 2**num_qubits:
         raise ValueError(
-            f"amplitude encoding: {num_qubits} qubits hold 2 to {2**num_qubits} amplitudes, not {num_amplitudes}"
+            f"amplitude encoding: {num_qubits} qubits hold 2 to {2**num_qubits} amplitudes, not {num_amplitudes}; "
+            "change num_qubits or num_amplitudes"
         )
     return (num_amplitudes - 1).bit_length()
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 
+from .._limits import check_gates
 from .._registry import unknown_name
 from ._encoder import Encoder, EncoderRecipe
 
@@ -110,6 +111,8 @@ class AngleEncoderRecipe(EncoderRecipe):
             return Encoder(angle_encoder(num_qubits, self.gates))
         if self.preset == "paper10" and num_qubits != 10:
             raise ValueError(f"the angle preset 'paper10' is for 10 qubits, not {num_qubits}; see 'alternating'")
+        per_wire = (self.inputs_per_wire or num_qubits) if self.preset == "alternating" else 4
+        check_gates("the angle encoder", num_qubits * per_wire, "take fewer num_qubits or inputs_per_wire")
         layouts: dict[str | None, Callable[[], list[tuple[str, int]]]] = {
             "ryzxy": lambda: ryzxy_gates(num_qubits),
             "alternating": lambda: alternating_gates(num_qubits, self.inputs_per_wire),

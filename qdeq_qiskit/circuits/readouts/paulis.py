@@ -38,5 +38,8 @@ def _observable(terms: dict[str, float], num_qubits: int, where: str) -> SparseP
         if not label or set(label) - set("IXYZ"):
             raise ValueError(f"{where}: {label!r} is not a Pauli label; it must be made of the letters I, X, Y, Z")
         if len(label) != num_qubits:
-            raise ValueError(f"{where}: {label!r} has {len(label)} letters, the circuit has {num_qubits} qubits")
+            raise ValueError(
+                f"{where}: {label!r} has {len(label)} letters, the circuit has {num_qubits} qubits; expected a letter "
+                "for each"
+            )
     return SparsePauliOp.from_list(list(terms.items()))

@@ -20,6 +20,7 @@ _AXES = {
     **dict.fromkeys(("cx", "ecr", "rzx"), "XZ"),
     **{"cy": "YZ", "rxx": "XX", "ryy": "YY"},
 }
+_LARGEST = 1e6
 _CONTROLLED = {"crx": "X", "cry": "Y", "crz": "Z"}
 
 
@@ -47,7 +48,10 @@ class OverRotation(BySize):
         return channels.rotation(_axis(name), angle * scale)
 
     def check_scale(self, scale: float) -> None:
-        pass  # every angle is one
+        for key in ("one_qubit", "two_qubit"):
+            angle = getattr(self, key) or 0.0
+            if not abs(angle * scale) <= _LARGEST:  # of a larger number, cosine and sine are rounding errors
+                raise ValueError(f"{key} is {angle:g} rad, scaled by {scale:g}; expected at most {_LARGEST:g} rad")
 
     def describe(self) -> str:
         return f"over-rotation ({self.strengths()} rad)"
