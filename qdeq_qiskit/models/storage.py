@@ -11,7 +11,8 @@ from qdeq_qiskit.backends.kinds import BACKENDS, Backend
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.models.classifier import QDEQClassifier
 from qdeq_qiskit.models.recipe import ClassifierRecipe
-from qdeq_qiskit.recipes import check, dump, read_yaml
+from qdeq_qiskit.recipes import check, read_yaml
+from qdeq_qiskit.resolved import check_whole, resolved
 
 WEIGHTS_FILE = "model.safetensors"
 RECIPE_FILE = "model.yaml"
@@ -40,7 +41,7 @@ def save_classifier(classifier: QDEQClassifier, directory: Path) -> None:
             "save the one that it came from, or classifier.on_backend(...) on another backend"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / RECIPE_FILE, f"format: {FORMAT}\n{dump(classifier.recipe)}")
+    write_atomically(directory / RECIPE_FILE, f"format: {FORMAT}\n{resolved(classifier.recipe)}")
     tensors = classifier.tensors()
     metadata = {"sha256": _digest(save(tensors))}  # one entry: their order would be another in each file
     write_atomically(directory / WEIGHTS_FILE, save(tensors, metadata=metadata))
@@ -68,6 +69,7 @@ def load_classifier(directory: Path, *, backend: Backend | None = None) -> QDEQC
     if found != FORMAT:
         raise ModelFileError(f"{directory / RECIPE_FILE}: format is {found!r}; this version reads {FORMAT!r}")
     recipe: ClassifierRecipe = check(data, ClassifierRecipe, source=str(directory / RECIPE_FILE))
+    check_whole(directory / RECIPE_FILE, recipe)
     classifier = QDEQClassifier.from_recipe(recipe if backend is None else recipe.on_backend(backend), seed=0)
     path = directory / WEIGHTS_FILE
     try:

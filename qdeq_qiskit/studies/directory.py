@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from qdeq_qiskit import recipes
 from qdeq_qiskit.files import read_mapping, remove_unfinished, write_atomically
+from qdeq_qiskit.resolved import check_whole, resolved
 from qdeq_qiskit.studies.recipe import StudyRecipe
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.folders import FolderKind
@@ -92,7 +92,7 @@ class StudyDirectory:
         for folder in (self.runs, self.cells, self.failures, self.figures):
             folder.mkdir(exist_ok=True)
         write_atomically(self.path / ORIGIN, json.dumps(origin, indent=2) + "\n")
-        write_atomically(self.path / STUDY, recipes.dump(recipe))
+        write_atomically(self.path / STUDY, resolved(recipe))
 
     def recipe(self) -> StudyRecipe:
         """The resolved recipe.
@@ -100,7 +100,9 @@ class StudyDirectory:
         Raises:
             RecipeError: somebody changed it into something else.
         """
-        return StudyRecipe.load(self.path / STUDY)
+        recipe = StudyRecipe.load(self.path / STUDY)
+        check_whole(self.path / STUDY, recipe)
+        return recipe
 
     def origin(self) -> dict[str, Any]:
         """Which recipe by name, which data folder, when, with which versions.

@@ -76,7 +76,7 @@ def damages(directory: RunDirectory, *, report: bool) -> list[str]:
             found.append(str(error))
     if report and not directory.report.is_file():
         found.append(f"{directory.report}: is missing")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _write_result(prepared: Prepared, directory: RunDirectory, trained: Trained) -> None:

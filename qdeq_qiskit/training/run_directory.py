@@ -14,8 +14,8 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from qdeq_qiskit import recipes
 from qdeq_qiskit.files import CannotWriteError, read_mapping, remove_unfinished, write_atomically
+from qdeq_qiskit.resolved import check_whole, resolved
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.folders import FolderKind
 from qdeq_qiskit.training.recipe import TrainingRecipe
@@ -124,22 +124,24 @@ class RunDirectory:
         # The recipe comes last: it shows that there is a run.
         self.checkpoints.mkdir(exist_ok=True)
         write_atomically(self.path / _ORIGIN, json.dumps(origin, indent=2) + "\n")
-        write_atomically(self.path / _RECIPE, recipes.dump(recipe))
+        write_atomically(self.path / _RECIPE, resolved(recipe))
 
     def reopen(self, recipe: TrainingRecipe) -> None:
         """Make a finished run an unfinished one, to be continued with this recipe."""
         for path in (self.path / _RESULT, self.report):  # in this order: a result without a report is finished
             path.unlink(missing_ok=True)
         self.checkpoints.mkdir(exist_ok=True)
-        write_atomically(self.path / _RECIPE, recipes.dump(recipe))
+        write_atomically(self.path / _RECIPE, resolved(recipe))
 
     def recipe(self) -> TrainingRecipe:
         """The resolved recipe.
 
         Raises:
-            RecipeError: somebody changed it into something else.
+            RecipeError: somebody changed it into something else, or it lost its end.
         """
-        return TrainingRecipe.load(self.path / _RECIPE)
+        recipe = TrainingRecipe.load(self.path / _RECIPE)
+        check_whole(self.path / _RECIPE, recipe)
+        return recipe
 
     def origin(self) -> dict[str, Any]:
         """Which recipe by name, which data folder, SHA-256 of the splits, which versions.
@@ -181,6 +183,8 @@ class RunDirectory:
             raise RunError(f"{self.history}: is empty")
         if [row.get("epoch") for row in rows] != list(range(1, len(rows) + 1)):
             raise RunError(f"{self.history}: is damaged: its rows are not the epochs 1, 2, …")
+        if self.finished and len(rows) != (epochs := self.result()["epochs"]):
+            raise RunError(f"{self.history}: is damaged: it has {len(rows)} epochs, but the run has {epochs}")
         missing = _PLOTTED - set(rows[0])
         if missing:
             raise RunError(f"{self.history}: is damaged: the column {min(missing)} is missing")

@@ -160,7 +160,7 @@ class Steps:
 
     def _replace(self, source: Any, target: Any) -> None:
         if self._is_last(f"replace {Path(target).name}"):
-            self._end()
+            self._end(str(target))
         self._originals["replace"](source, target)
 
     def _mkstemp(self, *args: Any, **options: Any) -> Any:
@@ -174,7 +174,7 @@ class Steps:
         self._reached = (self._reached and self._failure is not None) or self._at in now
         return self._reached
 
-    def _end(self) -> None:
+    def _end(self, *names: str) -> None:
         if self._failure is not None:
-            raise self._failure
+            raise OSError(self._failure.errno, self._failure.strerror, *names)
         os.kill(os.getpid(), signal.SIGKILL)
