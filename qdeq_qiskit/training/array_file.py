@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -93,12 +95,31 @@ def _arrays(path: Path) -> dict[str, Any]:
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        if error.errno != errno.EINVAL:  # which is what a wrong place in a damaged archive ends in
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{path}: is not a whole .npz file, as numpy.savez writes it") from None
+    except MemoryError:
+        raise DataError(f"{path}: holds, or says it holds, an array that does not fit into memory") from None
     except ValueError as error:
         if "allow_pickle" in str(error) or "Object arrays" in str(error):
             raise DataError(
                 f"{path}: holds Python objects, which are never loaded; save arrays of numbers (and names, as strings)"
             ) from None
-        raise DataError(f"{path}: is damaged: {error}") from None
-    except (zipfile.BadZipFile, EOFError, KeyError, zlib.error, NotImplementedError) as error:
+        raise DataError(f"{path}: is damaged: {str(error).splitlines()[0]}") from None
+    except _DAMAGED as error:
         raise DataError(f"{path}: is not a whole .npz file, as numpy.savez writes it: {error}") from None
+
+
+# What reading a damaged archive, and the headers in it, has been seen to end in.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    tokenize.TokenError,
+)

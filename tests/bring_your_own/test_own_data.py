@@ -259,6 +259,52 @@ def test_files_that_are_no_whole_npz_files_are_refused_with_their_names(tmp_path
         load_splits(array_recipe(tmp_path))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_broken_in_a_file_it_is_read_or_refused_in_a_sentence(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+
+    def broken(content: bytes) -> bytes:
+        damaged = bytearray(content[: rng.integers(1, len(content))] if rng.random() < 0.2 else content)
+        for place in rng.integers(0, len(damaged), rng.integers(1, 12)):
+            damaged[place] = rng.integers(256)
+        return bytes(damaged)
+
+    def array(values: np.ndarray) -> bytes:
+        written = io.BytesIO()
+        np.save(written, values)
+        return written.getvalue()
+
+    folder = write_folder(tmp_path / "images")
+    picture, victim = (folder / "cat" / "001.png").read_bytes(), folder / "cat" / "001.png"
+    whole = saved(tmp_path / "mine.npz", images=GRAY, labels=NAMES).read_bytes()
+    said: list[str] = []
+    for number in range(60):
+        (tmp_path / "mine.npz").write_bytes(broken(whole))
+        if number % 2:  # an archive whose checksums are right
+            with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
+                header = array(GRAY)
+                archive.writestr("images.npy", broken(header[:128]) + header[128:])
+                archive.writestr("labels.npy", array(LABELS))
+        victim.write_bytes(broken(picture))
+        for recipe in (array_recipe(tmp_path / "mine.npz"), folder_recipe(folder, size=8)):
+            try:
+                load_splits(recipe)
+            except DataError as error:
+                said.append(str(error))
+    assert len(said) > 60
+    assert all(str(tmp_path) in each and "\n" not in each for each in said)
+
+
+def test_an_array_that_only_says_that_it_is_huge_is_refused(tmp_path: Path) -> None:
+    written = io.BytesIO()
+    np.save(written, GRAY)
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
+        archive.writestr("images.npy", written.getvalue().replace(b"(24, 8, 8), ", b"(1" + b"0" * 13 + b",)"))
+        archive.writestr("labels.npy", written.getvalue())
+    with pytest.raises(DataError, match=r"does not fit into memory|is damaged"):
+        load_splits(array_recipe(tmp_path / "mine.npz"))
+
+
 def test_a_malicious_pickle_in_place_of_arrays_is_not_run(tmp_path: Path) -> None:
     class Malicious:
         def __reduce__(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, qdeq_ansatz, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, Picard
-from qdeq_qiskit.models import DEQClassifier, QDEQClassifier
+from qdeq_qiskit.models import DEQClassifier, Features, ModelRecipe, QDEQClassifier
 from qdeq_qiskit.sklearn import EquilibriumClassifier
 from qdeq_qiskit.training import DataError, Images, OptimisationRecipe, SetupError, train
 
@@ -106,6 +107,24 @@ def test_a_quantum_classifier_is_trained_by_the_same_function_on_images() -> Non
     assert trained.circuits > 0
     assert trained.best_epoch == 15
     assert all(not torch.equal(before[name], tensor) for name, tensor in own.tensors().items())
+
+
+def quantum_features(images: np.ndarray, **options: float) -> Tensor:
+    circuit = QNNCircuit.compose(amplitude_encoder(4, 16), qdeq_ansatz(4), z_readout(4), num_amplitudes=16)
+    recipe = ModelRecipe(features=Features(**options))
+    return QDEQClassifier(circuit, backend=ExactBackend(), num_classes=2, model=recipe).features(torch.tensor(images))
+
+
+def test_pixels_in_bytes_are_fractions_and_other_large_numbers_a_warning_unless_they_are_standardised() -> None:
+    levels = np.random.default_rng(1).integers(0, 256, (3, 4, 4)).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(quantum_features(levels), quantum_features(levels / np.float32(255)))
+        quantum_features(levels.astype(np.float32) - 128, mean=0, std=1)
+    with pytest.warns(
+        UserWarning, match=r"pixels lie between \d+ and 25\d; features\.mean and features\.std are for 0 … 1"
+    ):
+        quantum_features(levels.astype(np.float32))
 
 
 def test_a_regression_has_a_loss_and_no_accuracy() -> None:
