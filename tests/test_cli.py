@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from command_line import error_line, qdeq
 
-from qdeq_qiskit import __version__
+from qdeq_qiskit import __version__, recipes
 
 TINY = """
 description: "a tiny run"
@@ -302,3 +302,31 @@ def test_help_and_version_import_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_keys_of_every_kind_of_recipe_are_listed_with_type_default_and_meaning() -> None:
+    training = qdeq("recipes", "training", "--keys").stdout
+    assert (
+        "optimisation.epochs  whole number ≥ 1 and ≤ 1e+06; default 100\n    Passes over the training set." in training
+    )
+    assert "data.name  digits, mnist" in training
+    assert "required" in training
+    assert "model.solver[kind=newton].tolerance  float; default 0.0001" in training
+    for kind in ("circuits", "backends", "noise", "studies"):
+        lines = qdeq("recipes", kind, "--keys").stdout.splitlines()
+        for key in recipes.list_recipes(kind):
+            for name in recipes.read_yaml(key.path):
+                assert any(re.search(rf"(^|\.){name}\b|\[kind=", line) for line in lines), (kind, name)
+    assert "--keys are those of one kind" in error_line(qdeq("recipes", "--keys"))
+
+
+def test_what_is_wrong_with_the_model_names_the_recipe_that_asks_for_it() -> None:
+    line = error_line(qdeq("fit", "tiny.yaml", "--set", "circuit=qdeq6-amplitude"))
+    assert line.startswith("qdeq: tiny.yaml: images of 8×8 pixels")
+
+
+def test_a_file_that_cannot_be_opened_is_named_without_a_number_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    line = error_line(qdeq("fit", "tiny.yaml", "--out", "loop/run"))
+    assert "loop/run" in line
+    assert "[Errno" not in line

@@ -148,8 +148,12 @@ def resume(run: Run, no_wait: NoWait = False, data_dir: DataDir = None) -> None:
     refuse_study(run, "resume")
     console = make_console()
     progress = JobProgress(console)
+
+    def announce(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
     with progress.shown():
-        ended = go_on(run, wait=not no_wait, progress=progress, data_dir=data_dir)
+        ended = go_on(run, wait=not no_wait, progress=progress, data_dir=data_dir, announce=announce)
     if not ended:
         console.print("no solve is left to go on with; `qdeq jobs` lists them", highlight=False)
     for each in ended:
@@ -176,6 +180,8 @@ def jobs(run: Run) -> None:
     console = make_console()
     RunDirectory.open(run)
     with Ledger.read(run / LEDGER) as ledger:
+        if not console.is_terminal:  # a pipe has no width, and ids are for copying
+            console.width = 200
         console.print(solves_table(ledger))
         console.print(jobs_table(ledger.solves()))
 

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from qdeq_qiskit.cli._app import answers_errors, app, make_console
-from qdeq_qiskit.cli._listing import listing
+from qdeq_qiskit.cli._listing import key_listing, listing
 from qdeq_qiskit.recipes import KINDS, RecipeError
 
 
@@ -18,11 +18,14 @@ def recipes(
     kind: Annotated[
         str | None, typer.Argument(metavar="KIND", help="training, circuits, backends, noise or studies.")
     ] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="List the keys that such a recipe takes instead.")] = False,
 ) -> None:
-    """List the recipes, one line each."""
+    """List the recipes, one line each, or the keys of a kind."""
     if kind is not None and kind not in KINDS:
         raise RecipeError(f"recipes: {kind!r} is not a kind of recipe; expected {', '.join(KINDS)}")
-    make_console().print(listing([kind] if kind else KINDS))
+    if keys and kind is None:
+        raise RecipeError(f"recipes: --keys are those of one kind; expected {', '.join(KINDS)} before it")
+    make_console().print(key_listing(kind) if keys and kind else listing([kind] if kind else KINDS))
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from qdeq_qiskit.cli._app import FAILED, DataDir, answers_errors, app, complain, make_console
 from qdeq_qiskit.cli._listing import listing
-from qdeq_qiskit.recipes import RecipeError
+from qdeq_qiskit.recipes import RecipeError, check_overrides
 
 StudyOverrides = Annotated[
     list[str] | None,
@@ -44,6 +44,11 @@ def study(
         raise RecipeError("study: --resume goes on as the study was begun; leave out STUDY, --out and --set")
     if scheduler is not None and workers is not None:
         raise RecipeError("study: --workers is for the local cluster; a scheduler has its own")
+    if recipe is not None:  # before what runs studies is imported, which takes longer
+        from qdeq_qiskit.studies.recipe import StudyRecipe
+
+        check_overrides(overrides or ())
+        StudyRecipe.load(recipe, overrides or [])
     from qdeq_qiskit.studies.study import resume_study, run_study
 
     console = make_console()

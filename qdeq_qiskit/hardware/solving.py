@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from qdeq_qiskit import recipes
 from qdeq_qiskit.backends.runtime.connection import Connection
 from qdeq_qiskit.backends.runtime.errors import AccountError, HardwareError, LedgerError
-from qdeq_qiskit.backends.runtime.job import Processor
+from qdeq_qiskit.backends.runtime.job import JobState, Processor
 from qdeq_qiskit.backends.runtime.ledger import Ledger
 from qdeq_qiskit.backends.runtime.qpu_time import Budget
 from qdeq_qiskit.backends.runtime.solve import JobRow, Solve
@@ -26,6 +25,7 @@ from qdeq_qiskit.hardware.solve_folder import LEDGER, SolveFolder
 from qdeq_qiskit.hardware.subject import Subject
 from qdeq_qiskit.hardware.submission import Plan
 from qdeq_qiskit.hardware.work import Work
+from qdeq_qiskit.recipes import RecipeError
 
 Progress = Callable[[JobRow], None]
 
@@ -85,7 +85,12 @@ def submit(plan: Plan, *, wait: bool = True, progress: Progress | None = None) -
 
 
 def resume(
-    run: Path, *, wait: bool = True, progress: Progress | None = None, data_dir: Path | None = None
+    run: Path,
+    *,
+    wait: bool = True,
+    progress: Progress | None = None,
+    data_dir: Path | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> list[Solved | HardwareError]:
     """Go on with every solve of a run that is not finished, one after another.
 
@@ -94,6 +99,7 @@ def resume(
         wait: as for `submit`.
         progress: as for `submit`.
         data_dir: folder of the data; None for where the run was begun with.
+        announce: told, in a line, of each solve that is gone on with.
 
     Returns:
         For each of them what came out, or why it could not be finished this time, which holds up no other.
@@ -106,6 +112,8 @@ def resume(
     ended: list[Solved | HardwareError] = []
     with Ledger.open(run / LEDGER) as ledger:
         for solve in _unfinished(ledger):
+            if announce is not None:
+                announce(_progress_of(solve))
             try:
                 work = _reopened(solve, subject)
                 with closing(work.connection.processor) as processor:
@@ -135,6 +143,17 @@ def cancel(run: Path) -> dict[int, list[str]]:
     return cancelled
 
 
+def _progress_of(solve: Solve) -> str:
+    """Which solve it is, and how much of it the ledger has."""
+    rows = solve.jobs()
+    done = sum(row.state == JobState.DONE for row in rows)
+    waiting = sum(row.is_pending for row in rows)
+    return (
+        f"solve {solve.id} ({solve.kind} on {solve.processor}): {done:,} job{'s' * (done != 1)} answered in the "
+        f"ledger, {waiting:,} handed in and not answered yet"
+    )
+
+
 def _unfinished(ledger: Ledger) -> list[Solve]:
     """The solves that can be gone on with."""
     return [solve for solve in ledger.solves() if solve.state == "open"]
@@ -143,13 +162,13 @@ def _unfinished(ledger: Ledger) -> list[Solve]:
 def _settings_of(solve: Solve) -> SolveSettings:
     """What a solve depends on, as it was pinned."""
     try:
-        return SolveSettings.model_validate(solve.settings)
-    except ValidationError as error:
-        first = error.errors()[0]
+        settings: SolveSettings = recipes.check(solve.settings, SolveSettings, source="settings")
+    except RecipeError as error:
         raise LedgerError(
-            f"{solve.where}: its settings cannot be used ({'.'.join(map(str, first['loc']))}: {first['msg']}); use the "
-            "version of qdeq that began it, or put back a copy of the ledger"
+            f"{solve.where}: its settings cannot be used ({error}); use the version of qdeq that began it, or put back "
+            "a copy of the ledger"
         ) from None
+    return settings
 
 
 def _check_ledger(run: Path) -> None:

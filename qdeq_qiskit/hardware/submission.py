@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,8 +123,6 @@ def _backend_of(order: Order) -> IBMBackend:
         changes.append(f"seed={order.seed}")
     if order.max_qpu_seconds is not None:
         changes.append(f"max_qpu_seconds={order.max_qpu_seconds}")
-    if order.method == "tune":
-        changes.append(f"weight_gradient={order.gradient or 'parameter_shift'}")
     if order.backend.startswith("ibm_") and order.backend not in {entry.name for entry in list_recipes("backends")}:
         raise RecipeError(
             f"{order.backend}: is no backend recipe; for the processor of that name give --backend ibm --set "
@@ -136,10 +135,27 @@ def _backend_of(order: Order) -> IBMBackend:
             f"{order.backend}: is a backend of kind {kind}, which needs no submission; `qdeq evaluate {order.run} "
             f"--backend {order.backend}` runs it, and processors and their copies are of kind ibm"
         )
+    if order.method == "tune":
+        backend = _with_gradient(backend, order)
     if backend.seed is None:
         # Pinned with the solve: one that is resumed has to ask for the same as before.
         backend = backend.model_copy(update={"seed": secrets.randbits(31)})
     return backend
+
+
+def _with_gradient(backend: IBMBackend, order: Order) -> IBMBackend:
+    """The backend with the order's way to measure gradients; options that the recipe has of that way stay."""
+    wanted = order.gradient or "parameter_shift"
+    own = backend.weight_gradient
+    kind = own if isinstance(own, str) else own.kind
+    if kind == wanted:
+        return backend
+    if "weight_gradient" in backend.model_fields_set:
+        warnings.warn(
+            f"{order.backend}: weight_gradient is {kind}, and tune takes {wanted}; --gradient {kind} keeps it",
+            stacklevel=2,
+        )
+    return backend.model_copy(update={"weight_gradient": wanted})
 
 
 def _tuning(order: Order, subject: Subject) -> Tuning:

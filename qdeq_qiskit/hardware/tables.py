@@ -16,8 +16,6 @@ from qdeq_qiskit.hardware.results import used
 from qdeq_qiskit.hardware.submission import Plan
 from qdeq_qiskit.hardware.wording import reason_title, seconds_line
 
-_SHOWN_ID = 24  # characters of a job's id
-
 
 def plan_table(plan: Plan) -> Table:
     """The compiled circuit, and what the work will take."""
@@ -27,7 +25,7 @@ def plan_table(plan: Plan) -> Table:
     settings, prediction = plan.work.settings, plan.prediction
     table.add_section()
     table.add_row("backend", plan.work.backend.describe())
-    table.add_row("images", f"{len(plan.work.images):,}")
+    table.add_row("images", _images(plan))
     table.add_row("method", METHODS[settings.method].describe(plan.work))
     for name, value in _prediction_lines(prediction):
         table.add_row(name, value)
@@ -91,8 +89,10 @@ def solves_table(ledger: Ledger) -> Table:
 def jobs_table(solves: list[Solve]) -> Table:
     """Every job of some solves."""
     table = Table(title="Jobs (QPU seconds as predicted by the formula)", **_LOOK)
-    for column in ("solve", "job", "state", "job id"):
+    for column in ("solve", "job", "state"):
         table.add_column(column, no_wrap=True)
+    # Whole, that it can be copied: in a narrow terminal, over several lines.
+    table.add_column("job id", overflow="fold", min_width=24)
     for column in ("circuits", "executions", "QPU s", "used"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("reason", overflow="fold")
@@ -103,7 +103,7 @@ def jobs_table(solves: list[Solve]) -> Table:
                 str(row.solve),
                 f"{row.number}{again}",
                 row.state,
-                (row.job_id or "–")[:_SHOWN_ID],
+                row.job_id or "–",
                 f"{row.circuits:,}",
                 f"{row.executions:,}",
                 f"{row.predicted_seconds:,.1f}",
@@ -111,6 +111,18 @@ def jobs_table(solves: list[Solve]) -> Table:
                 row.reason or "",
             )
     return table
+
+
+def _images(plan: Plan) -> str:
+    """How many images are run, and whether more were asked for than there are."""
+    work, settings = plan.work, plan.work.settings
+    asked = settings.samples if settings.tuning is None else settings.tuning.test_samples
+    there = [f"{len(work.images):,}"]
+    if asked > len(work.images):
+        there.append(f"all that there are; {asked:,} were asked for")
+    if settings.tuning is not None and settings.samples > len(work.training_images):
+        there.append(f"of {settings.samples:,} training images there are {len(work.training_images):,}")
+    return "; ".join(there)
 
 
 def _prediction_lines(prediction: Prediction) -> list[tuple[str, str]]:

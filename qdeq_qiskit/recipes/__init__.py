@@ -7,7 +7,7 @@ a misspelt name the nearest valid one.
 
 from ._errors import RecipeError
 from ._files import KINDS, SUFFIXES, RecipeEntry, find, folder, list_recipes
-from ._keys import KeyEntry, keys_of
+from ._keys import KeyEntry, keys_of, options_of
 from ._load import check, dump, load
 from ._overrides import check_overrides, parse_override
 from ._words import SECRET, choices, nearest, shown
@@ -31,6 +31,7 @@ __all__ = [
     "list_recipes",
     "load",
     "nearest",
+    "options_of",
     "parse_override",
     "read_yaml",
     "shown",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import inspect
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +33,32 @@ class KeyEntry:
     description: str
 
 
-def keys_of(model: Any) -> list[KeyEntry]:
-    """Every key of a recipe model, or annotated union of models, in the order in which they are declared."""
+def keys_of(model: Any, *, closed: Collection[str] = ()) -> list[KeyEntry]:
+    """Every key of a recipe model, or annotated union of models, in the order in which they are declared.
+
+    Args:
+        model: the model.
+        closed: keys whose own keys are left out, being those of another kind of recipe.
+    """
     schema = Model.of(model).schema
     definitions = schema.get("$defs", {})
-    return list(_keys("", schema, definitions, ()))
+    entries = _keys("", schema, definitions, ())
+    return [entry for entry in entries if not any(entry.key.startswith((f"{key}.", f"{key}[")) for key in closed)]
+
+
+def options_of(key: str, kinds: Mapping[str, Any]) -> list[KeyEntry]:
+    """The options of named kinds, each a dataclass whose docstring says what its attributes are."""
+    entries = []
+    for kind, option_class in kinds.items():
+        text = inspect.getdoc(option_class) or ""
+        entries.append(KeyEntry(f"{key}[kind={kind}]", "kind", None, text.split("\n")[0]))
+        for option in dataclasses.fields(option_class):
+            described = re.search(rf"^    {option.name}: (.*(?:\n     .*)*)", text, re.MULTILINE)
+            meaning = " ".join(described[1].split()) if described else ""
+            entries.append(
+                KeyEntry(f"{key}[kind={kind}].{option.name}", str(option.type), shown(option.default), meaning)
+            )
+    return entries
 
 
 def _keys(prefix: str, node: Node, definitions: Node, above: tuple[str, ...]) -> Iterator[KeyEntry]:
@@ -47,10 +71,11 @@ def _keys(prefix: str, node: Node, definitions: Node, above: tuple[str, ...]) ->
         kind = form["properties"].get("kind", {}).get("const") if len(forms) > 1 else None
         here = f"{prefix}[kind={kind}]" if kind else prefix
         required = form.get("required", ())
+        if kind:
+            yield KeyEntry(here, "kind", None, _first_line(form))
         for name, field in form["properties"].items():
             key = f"{here}.{name}" if here else name
             if name == "kind" and kind:
-                yield KeyEntry(f"{here}", "kind", None, _first_line(form))
                 continue
             target = resolved(field, definitions)
             default = None if name in required else _default(field)

@@ -92,13 +92,13 @@ def _branch(node: Node, tag: str, definitions: Node) -> Node | None:
     if reference is not None:
         return resolved({"$ref": reference}, definitions)
     types = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "none": "null"}
-    tag = "object" if tag.startswith("dict[") else tag
+    tag = "object" if tag.startswith("dict[") else tag.removeprefix("constrained-")
     for option in node.get("oneOf", node.get("anyOf", ())):
         member = resolved(option, definitions)
         names = {member.get("title"), member.get("properties", {}).get("kind", {}).get("const"), member.get("const")}
         listed = tag.startswith("literal[") and ("enum" in member or "const" in member)
         if listed or tag in names or member.get("type") == types.get(tag, tag):
             return member
-        if tag.startswith((f"{member.get('type')}[", "function-", "constrained-", "tuple[", "list[")):
+        if tag.startswith((f"{member.get('type')}[", "function-", "tuple[", "list[")):
             return member
     return None

@@ -164,7 +164,9 @@ def _tag(error: Any, place: Place) -> str:
         meant = nearest(key, value, cutoff=0.7)
         if meant is not None:
             return f"{_UNKNOWN} {shown(meant)}; did you mean {key!r}? (it is one of {', '.join(options)})"
-        return f"the key {key!r} is missing; {choices('', options, 'expected')} (the keys there are {present or 'none'})"
+        return (
+            f"the key {key!r} is missing; {choices('', options, 'expected')} (the keys there are {present or 'none'})"
+        )
     return refused(value, f"expected a mapping{_example(value, place.node)}")
 
 

@@ -37,7 +37,7 @@ class NoisyOptions(Backend):
     shots: int | None = Field(
         default=None,
         ge=1,
-        le=10**9,
+        le=10**16,
         description="Shots of each circuit; null for exact expectation values of the noisy circuit.",
     )
     seed: int | None = Field(default=0, ge=0, lt=2**63, description="Seed of the shots; null for a new one every time.")

@@ -30,7 +30,7 @@ class ShotsBackend(Backend):
     """Noiseless circuits, each run for a number of shots."""
 
     kind: Literal["shots"] = "shots"
-    shots: int = Field(default=4096, ge=1, le=10**9, description="Shots of each circuit.")
+    shots: int = Field(default=4096, ge=1, le=10**16, description="Shots of each circuit.")
     seed: int | None = Field(default=0, ge=0, lt=2**63, description="Seed of the shots; null for a new one every time.")
     method: Literal["auto", "effective", "aer"] = Field(
         default="auto",
