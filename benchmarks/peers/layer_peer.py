@@ -15,6 +15,8 @@ from .points import Points
 from .problem import Problem
 from .solving import Solving, by_equilibrium
 
+SAME_CIRCUIT = "the same circuit as without torchdeq"
+
 
 def nothing_refused(problem: Problem, operation: Operation) -> str | None:
     """Every problem and operation will do."""
@@ -25,7 +27,7 @@ def angles_only(problem: Problem, operation: Operation) -> str | None:
     """Problems whose features are gate angles; see `LayerPeer.refuses`."""
     if problem.encoding == "angle":
         return None
-    return "takes gate angles only: Qiskit's own state preparation cannot be differentiated in the amplitudes"
+    return "an EstimatorQNN's inputs are gate angles: Qiskit's own state preparation has no gradient in the amplitudes"
 
 
 @final

@@ -8,11 +8,12 @@ import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 from torch import Tensor
 
 from .frames import Message, receive, send
+from .layer_peer import SAME_CIRCUIT
 from .peer import DTYPES, Operation, Precision
 from .points import Points
 from .problem import Problem
@@ -31,6 +32,7 @@ class OtherInterpreterPeer:
         python_variable: the environment variable with the path of the interpreter.
         python_default: where it is looked for otherwise, from the repository's root.
         how: the command that sets it up.
+        solving: by whose solver the step is made; with torchdeq's the step alone is.
     """
 
     name: str
@@ -44,6 +46,7 @@ class OtherInterpreterPeer:
     loops: bool = False
     penalised: bool = True
     checked: int | None = None
+    solving: Literal["equilibrium", "torchdeq"] = "equilibrium"
 
     @property
     def python(self) -> Path:
@@ -61,11 +64,15 @@ class OtherInterpreterPeer:
         return {} if found.number is None else {self.package: found.number, "its python": found.python}
 
     def refusal(self, problem: Problem, operation: Operation) -> str | None:
-        return None
+        return SAME_CIRCUIT if self.solving == "torchdeq" and operation != "step" else None
 
     def case(self, problem: Problem, precision: Precision, points: Points) -> OtherInterpreterCase:
         return OtherInterpreterCase(
-            self.python, self.contender, problem, points.to(DTYPES[precision]), penalised=self.penalised
+            self.python,
+            self.contender,
+            problem,
+            points.to(DTYPES[precision]),
+            {"penalised": self.penalised, "solving": self.solving},
         )
 
 
@@ -76,11 +83,11 @@ class OtherInterpreterCase:
         RuntimeError: the process fails; the message is the last line that it wrote.
     """
 
-    def __init__(self, python: Path, contender: str, problem: Problem, points: Points, *, penalised: bool) -> None:
+    def __init__(self, python: Path, contender: str, problem: Problem, points: Points, step: Message) -> None:
         self._worker = _worker(python, contender)
         self._number = next(_numbers)
         given = {"features": points.features, "weights": points.weights, "labels": points.labels}
-        self._ask({"problem": problem.plain(), "penalised": penalised, **given})
+        self._ask({"problem": problem.plain(), **step, **given})
 
     def value(self, operation: Operation) -> Tensor:
         found: Tensor = self._ask({"value": operation})["value"]

@@ -1,7 +1,8 @@
-"""The comparison as pictures: time against batch, and against qubits, both axes logarithmic."""
+"""The comparison as pictures: time against batch and against qubits; hollow marks are estimates."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def _figure(records: Sequence[Record], axis: str, words: str, path: Path) -> Pat
     import matplotlib.pyplot as plt
     import seaborn as sns
 
+    ticks = sorted({record[axis] for record in records})
     encodings = list(dict.fromkeys(record["encoding"] for record in records))
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         figure, axes = plt.subplots(
@@ -48,7 +50,7 @@ def _figure(records: Sequence[Record], axis: str, words: str, path: Path) -> Pat
         for row, encoding in zip(axes, encodings, strict=True):
             for panel, (operation, title) in zip(row, _COLUMNS.items(), strict=True):
                 chosen = [r for r in records if r["encoding"] == encoding and r["operation"] == operation]
-                _panel(panel, chosen, axis)
+                _panel(panel, chosen, axis, ticks)
                 panel.set_title(f"{title}, {encoding} encoding", loc="left", fontsize=9.5)
             row[0].set_ylabel("time of a call in ms")
         for panel in axes[-1]:
@@ -59,39 +61,46 @@ def _figure(records: Sequence[Record], axis: str, words: str, path: Path) -> Pat
     return path
 
 
-def _panel(panel: Any, records: Sequence[Record], axis: str) -> None:
+def _panel(panel: Any, records: Sequence[Record], axis: str, ticks: Sequence[int]) -> None:
     ends: list[tuple[float, float, str, str]] = []
     for (peer, precision), (label, colour, style) in _LINES.items():
         chosen = [r for r in records if r["peer"] == peer and r["precision"] == precision]
         measured = sorted((r[axis], r["ms"]) for r in chosen if r["ms"] is not None)
-        if not measured:
-            continue
-        x, y = zip(*measured, strict=True)
-        panel.plot(
-            x, y, color=colour, linestyle=style, marker="o", markersize=3.5, linewidth=2.2 if peer == OURS else 1.3
-        )
-        ends.append((x[-1], y[-1], label, colour))
+        estimated = sorted((r[axis], r["estimate_ms"]) for r in chosen if r["estimate_ms"] is not None)
+        if measured:
+            width = 2.2 if peer == OURS else 1.3
+            panel.plot(
+                *zip(*measured, strict=True), color=colour, linestyle=style, marker="o", markersize=3.5, lw=width
+            )
+        if estimated:
+            hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "white"}
+            panel.plot(*zip(*estimated, strict=True), color=colour, linestyle=":", lw=1, **hollow)
+        if measured or estimated:
+            ends.append((*max(measured + estimated), label, colour))
     panel.set_yscale("log")
-    panel.set_xscale("log", base=2 if axis == "batch" else 10)
-    ticks = sorted({record[axis] for record in records})
+    if axis == "batch":
+        panel.set_xscale("log", base=2)
+        panel.set_xlim(ticks[0] / 1.5, ticks[-1] * (ticks[-1] / ticks[0]) ** 0.5)  # room for the labels
+    else:
+        panel.set_xlim(ticks[0] - 0.3, ticks[-1] + 0.5 * (ticks[-1] - ticks[0]))
     panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     panel.minorticks_off()
     panel.grid(axis="y", linewidth=0.4, alpha=0.6)
-    low, high = panel.get_xlim()
-    panel.set_xlim(low, high * (high / low) ** 0.42)  # room for the labels
     _label(panel, ends)
 
 
 def _label(panel: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Names at the ends of the lines, moved apart where they would lie on each other."""
-    import math
-
     bottom, top = (math.log(limit) for limit in panel.get_ylim())
-    heights: list[float] = []
-    for x, y, label, colour in sorted(ends, key=lambda end: end[1]):
-        height = (math.log(y) - bottom) / (top - bottom)
-        height = max(height, heights[-1] + _LEAST_GAP if heights else height)
-        heights.append(height)
+    ordered = sorted(ends, key=lambda end: end[1])
+    heights = [(math.log(end[1]) - bottom) / (top - bottom) for end in ordered]
+    for index in range(1, len(heights)):
+        heights[index] = max(heights[index], heights[index - 1] + _LEAST_GAP)
+    if heights:
+        heights[-1] = min(heights[-1], 0.98)
+    for index in reversed(range(len(heights) - 1)):
+        heights[index] = min(heights[index], heights[index + 1] - _LEAST_GAP)
+    for (x, _, label, colour), height in zip(ordered, heights, strict=True):
         panel.annotate(
             label,
             (x, math.exp(bottom + height * (top - bottom))),

@@ -38,10 +38,14 @@ def by_equilibrium(layer: nn.Module, lift: Tensor, *, tolerance: float, penalise
 
 
 def by_torchdeq(layer: nn.Module, lift: Tensor, *, tolerance: float, penalised: bool) -> Callable[[Tensor], Solved]:
-    """torchdeq's Broyden, forward and backward (`ift`); without a penalty, of which it has another kind."""
+    """torchdeq's Broyden, forward and backward (`ift`), as in the paper's code: ten iterations at most each way.
+
+    More where the tolerance is tight, as for the comparison of numbers. Without a penalty: it has another kind.
+    """
     import torchdeq
 
     assert not penalised
+    iterations = 10 if tolerance >= 1e-4 else 60
     deq = torchdeq.get_deq(
         f_solver="broyden",
         b_solver="broyden",
@@ -50,8 +54,8 @@ def by_torchdeq(layer: nn.Module, lift: Tensor, *, tolerance: float, penalised: 
         b_tol=tolerance,
         f_stop_mode="rel",
         b_stop_mode="rel",
-        f_max_iter=50,
-        b_max_iter=50,
+        f_max_iter=iterations,
+        b_max_iter=iterations,
     )
 
     def solved(features: Tensor) -> Solved:
@@ -60,3 +64,7 @@ def by_torchdeq(layer: nn.Module, lift: Tensor, *, tolerance: float, penalised: 
         return found[-1] @ lift.mT, None
 
     return solved
+
+
+SOLVING: dict[str, Solving] = {"equilibrium": by_equilibrium, "torchdeq": by_torchdeq}
+"""By name, for another interpreter."""

@@ -14,6 +14,7 @@ from .frames import Message, receive, send
 from .layer_case import CircuitLayer, LayerCase
 from .points import Points
 from .problem import Problem
+from .solving import SOLVING
 
 Make = Callable[[Problem, torch.dtype], CircuitLayer]
 
@@ -36,7 +37,9 @@ def _answer(request: Message, cases: dict[int, LayerCase], make: Make) -> Messag
         problem = Problem.from_plain(request["problem"])
         points = Points(request["features"], request["weights"], request["labels"])
         dtype = points.features.dtype
-        cases[number] = LayerCase(lambda: make(problem, dtype), points, penalised=request["penalised"])
+        cases[number] = LayerCase(
+            lambda: make(problem, dtype), points, penalised=request["penalised"], solving=SOLVING[request["solving"]]
+        )
     elif "value" in request:
         return {"value": cases[number].value(request["value"])}
     elif "seconds" in request:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from ..layer_case import CircuitLayer
-from ..layer_peer import LayerPeer
+from ..layer_peer import SAME_CIRCUIT, LayerPeer
 from ..peer import Operation
 from ..problem import Problem
 from ..solving import by_torchdeq
@@ -21,7 +21,7 @@ def _make(problem: Problem, dtype: torch.dtype) -> CircuitLayer:
 
 
 def _step_only(problem: Problem, operation: Operation) -> str | None:
-    return None if operation == "step" else "the same circuit as without torchdeq"
+    return None if operation == "step" else SAME_CIRCUIT
 
 
 PEERS = (
@@ -30,7 +30,6 @@ PEERS = (
         "PennyLane default.qubit, torchdeq",
         ("pennylane", "torchdeq"),
         _make,
-        precisions=("double",),
         penalised=False,
         checked=4,
         refuses=_step_only,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -56,14 +58,20 @@ def make(problem: Problem, dtype: torch.dtype) -> CircuitLayer:
     return CircuitLayer(layer, layer.weight)
 
 
-PEERS = (
-    OtherInterpreterPeer(
-        "TorchQuantum",
+def _peer(name: str, **options: Any) -> OtherInterpreterPeer:
+    return OtherInterpreterPeer(
+        name,
         "torchquantum",
         contender="torchquantum",
         precisions=("single",),
         python_variable="QDEQ_TORCHQUANTUM_PYTHON",
         python_default=".venv-torchquantum/bin/python",
         how="make peer-torchquantum",
-    ),
+        **options,
+    )
+
+
+PEERS = (
+    _peer("TorchQuantum"),
+    _peer("TorchQuantum, torchdeq", penalised=False, checked=4, solving="torchdeq"),
 )
