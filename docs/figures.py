@@ -34,12 +34,12 @@ from qdeq_qiskit.training.report.style import ACCENT, INK, MAIN, MUTED, PALE, st
 IMAGES = Path(__file__).parent / "images"
 
 
-def main() -> None:
-    """Draw and write them all."""
+def main(folder: Path = IMAGES) -> None:
+    """Draw them all, and write them into a folder."""
     for draw in (one_qubit, solvers, gradients, encoder_noise):
         with style():
             figure = draw()
-            figure.savefig(IMAGES / f"{draw.__name__.replace('_', '-')}.png", dpi=160, bbox_inches="tight")
+            figure.savefig(folder / f"{draw.__name__.replace('_', '-')}.png", dpi=160, bbox_inches="tight")
             plt.close(figure)
 
 

@@ -240,3 +240,13 @@ def test_the_sites_requirements_are_pinned_and_none_is_one_of_the_librarys() -> 
     assert not {name.lower() for name in pins("requirements-docs.txt")} & {
         name.lower() for name in pins("requirements.txt")
     }
+
+
+@pytest.mark.slow
+def test_the_figures_of_the_explanations_can_be_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    importlib.import_module("figures").main(tmp_path)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    shown = {name for page in PAGES for name in re.findall(r"images/([\w-]+\.png)", text_of(page))}
+    assert len(drawn) == 4
+    assert drawn <= shown
