@@ -128,7 +128,8 @@ class StopBetweenBatches(Callback):
         # No `threading.Thread`: the interrupted code may be holding the lock that starting one takes.
         if self._received is None:
             self._received = number
-            ask_again = partial(_thread.interrupt_main, signal.Signals(number))
+            # A signal of the system, which also ends the wait for a lock or for a file.
+            ask_again = partial(signal.pthread_kill, threading.main_thread().ident or 0, number)
             _thread.start_new_thread(self._after, (SECONDS_FOR_A_BATCH, ask_again))
             return
         if not self._asked_again and not hasattr(sys, "ps1"):  # a notebook's process is not ours to end
