@@ -75,7 +75,9 @@ class StudyNoise(BaseModel):
         if self.name is None and isinstance(self.recipe, dict):
             raise ValueError("noise in full needs a name; expected {name: ..., recipe: {sources: [...]}}")
         if self.recipe is None and self.scales != (1.0,):
-            raise ValueError(f"scales are {list(self.scales)}, but the ideal circuit (recipe: null) has no strength")
+            raise ValueError(
+                f"scales are {list(self.scales)}, but the ideal circuit (recipe: null) has no strength; leave them out"
+            )
         return self
 
     @property
@@ -191,4 +193,4 @@ class StudyRecipe(BaseModel):
 def _check_once(key: str, how: str, entries: list[str]) -> None:
     twice = next((entry for entry in entries if entries.count(entry) > 1), None)
     if twice is not None:
-        raise ValueError(f"{key}: two are {how + ' ' if how else ''}{twice}; each is studied once")
+        raise ValueError(f"{key}: two are {how + ' ' if how else ''}{twice}; each is studied once, so leave one out")

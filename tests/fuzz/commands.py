@@ -89,20 +89,20 @@ def _bounded() -> Iterator[None]:
     """At most so much time and so much more memory."""
 
     def hang(*_: Any) -> None:
-        raise HangError(f"took more than {MOST_SECONDS} s")
+        raise HangError(f"took more than {MOST_SECONDS} s of the processor")
 
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MOST_BYTES, before[1]))
     main = threading.current_thread() is threading.main_thread()
     if main:
-        previous = signal.signal(signal.SIGALRM, hang)
-        signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
+        previous = signal.signal(signal.SIGPROF, hang)
+        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
     try:
         yield
     finally:
         if main:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, previous)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, previous)
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
