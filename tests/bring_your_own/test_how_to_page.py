@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from qdeq_qiskit.training import report as report_module
+
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bring-your-own.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 YOURS = 1  # the first block is what the reader has already
@@ -20,6 +22,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "page"}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("page"))
+        # Drawn elsewhere, and taking longer than all the rest.
+        patch.setattr(report_module, "write_report", lambda run, splits: run.report.write_text("a report"))
         torch.manual_seed(0)
         for number, block in enumerate(BLOCKS):
             exec(compile(block, f"{PAGE.name}, block {number}", "exec"), names)

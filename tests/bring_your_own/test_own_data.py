@@ -259,7 +259,7 @@ def test_files_that_are_no_whole_npz_files_are_refused_with_their_names(tmp_path
         load_splits(array_recipe(tmp_path))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_is_broken_in_a_file_it_is_read_or_refused_in_a_sentence(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
 
@@ -278,7 +278,7 @@ def test_whatever_is_broken_in_a_file_it_is_read_or_refused_in_a_sentence(seed: 
     picture, victim = (folder / "cat" / "001.png").read_bytes(), folder / "cat" / "001.png"
     whole = saved(tmp_path / "mine.npz", images=GRAY, labels=NAMES).read_bytes()
     said: list[str] = []
-    for number in range(60):
+    for number in range(40):
         (tmp_path / "mine.npz").write_bytes(broken(whole))
         if number % 2:  # an archive whose checksums are right
             with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
@@ -291,7 +291,7 @@ def test_whatever_is_broken_in_a_file_it_is_read_or_refused_in_a_sentence(seed: 
                 load_splits(recipe)
             except DataError as error:
                 said.append(str(error))
-    assert len(said) > 60
+    assert len(said) > 40
     assert all(str(tmp_path) in each and "\n" not in each for each in said)
 
 

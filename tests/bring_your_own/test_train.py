@@ -14,12 +14,13 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, qdeq_ansatz, z_readout
-from qdeq_qiskit.equilibrium import Equilibrium, Picard
+from qdeq_qiskit.equilibrium import Equilibrium, Picard, ReducedJacobianPenalty
 from qdeq_qiskit.models import DEQClassifier, Features, ModelRecipe, QDEQClassifier
 from qdeq_qiskit.sklearn import EquilibriumClassifier
 from qdeq_qiskit.training import DataError, Images, OptimisationRecipe, SetupError, train
+from qdeq_qiskit.training.task import ClassifierTask
 
-SHORT = OptimisationRecipe(epochs=3, batch_size=8, learning_rate=0.05)
+SHORT = OptimisationRecipe(epochs=2, batch_size=8, learning_rate=0.05)
 
 
 class Layer(nn.Module):
@@ -130,11 +131,24 @@ def test_pixels_in_bytes_are_fractions_and_other_large_numbers_a_warning_unless_
 def test_a_regression_has_a_loss_and_no_accuracy() -> None:
     x, _ = points()
     wanted = np.sin(x[:, :1])
-    options = OptimisationRecipe(epochs=40, batch_size=10, learning_rate=0.05)
+    options = OptimisationRecipe(epochs=25, batch_size=10, learning_rate=0.05)
     trained = train(model(1), (x, wanted), loss=nn.functional.mse_loss, optimisation=options)
     losses = [row["train_loss"] for row in trained.history]
     assert losses[-1] < 0.1 * losses[0]
     assert math.isnan(trained.history[-1]["train_accuracy"])
+
+
+def test_the_loss_of_a_step_is_the_cross_entropy_and_the_penalty_times_its_weight() -> None:
+    torch.manual_seed(0)
+    equilibrium = Equilibrium(Layer(), state_size=4, penalty=ReducedJacobianPenalty())
+    own, (x, y) = DEQClassifier(equilibrium, nn.Linear(4, 2), penalty_weight=3.0), points()
+    batch = own.features(torch.tensor(x)), torch.tensor(y)
+    loss = ClassifierTask(own, SHORT).training_step(batch, 0)
+    output = own.classify(batch[0])
+    assert output.solution.penalty is not None
+    expected = nn.functional.cross_entropy(output.logits, batch[1]) + 3 * output.solution.penalty
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert output.solution.penalty.item() > 0.001
 
 
 @pytest.mark.parametrize(("samples", "batch_size", "steps"), [(9, 8, 2), (5, 64, 1), (3, 1, 3)])
@@ -156,7 +170,7 @@ def test_a_class_without_samples_is_one_that_is_never_seen() -> None:
 
 def test_samples_that_did_not_converge_are_told_of_once_where_train_was_called() -> None:
     equilibrium = Equilibrium(Layer(), state_size=4, solver=Picard(max_iterations=1, tolerance=1e-9))
-    with pytest.warns(UserWarning, match="in 3 of 3 epochs some samples did not converge") as caught:
+    with pytest.warns(UserWarning, match="in 2 of 2 epochs some samples did not converge") as caught:
         train(DEQClassifier(equilibrium, nn.Linear(4, 2)), points(), optimisation=SHORT)
     assert [entry.filename for entry in caught] == [__file__]
 
