@@ -269,7 +269,12 @@ def test_an_interrupted_run_says_how_to_continue_and_then_does(tmp_path: Path) -
     Path("tiny.yaml").write_text(TINY.replace("epochs: 3", "epochs: 100000"))
     command = [sys.executable, "-m", "qdeq_qiskit.cli"]
     process = subprocess.Popen(
-        [*command, "fit", "tiny.yaml", "--out", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "fit", "tiny.yaml", "--out", "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests in the background of a script have inherited that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None and not Path("run/checkpoints/previous.ckpt").exists():
         time.sleep(0.01)
