@@ -13,7 +13,8 @@ MOST_LETTERS = 420  # of one problem, without the paths of files in it
 REMEDIES = (
     "expected", "did you mean", "choose", "at least", "at most", "there are", "ones are", "keys here are", "Valid are",
     "classes of", "take ", "give ", "leave ", "needs", "need an", "must be", "write", "quote ", "keep ", "belongs to",
-    "indent", "close ", "save it", "is for", "use ", "set ", "change ", "`qdeq ", "qdeq submit", "the largest", "such as",
+    "indent", "close ", "save it", "is for", "use ", "set ", "change ", "`qdeq ", "qdeq submit", "the largest",
+    "such as", "was to be read from",
 )  # fmt: skip
 FORBIDDEN = (
     "Traceback", "Input should", "validation error", "pydantic", "https://errors", "Error:", "object at 0x", "<class",
