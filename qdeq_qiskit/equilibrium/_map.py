@@ -141,6 +141,11 @@ class FixedPointMap(ABC):
         return True
 
     @property
+    def carries(self) -> bool:
+        """Whether an evaluation costs about as much for a few samples as for all, so that none need be dropped."""
+        return False
+
+    @property
     def is_sampled(self) -> bool:
         """Whether values are means over shots, which no two evaluations share."""
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -60,3 +61,12 @@ def checked_value(value: Tensor, w: Tensor) -> Tensor:
             "many outputs (observables) as the state has entries (columns of the lift R)."
         )
     return value
+
+
+def residuals(value: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
+    """‖f(w) − w‖₂ and the same divided by ‖f(w)‖₂, (B,) each, of f(w) and f(w) − w, (B, n)."""
+    # The norm of rows that are strided, as the transpose of a map's own layout is, takes ten times as long.
+    residual = torch.linalg.vector_norm(difference.contiguous(), dim=1)
+    size = torch.linalg.vector_norm(value.contiguous(), dim=1)
+    # What is added keeps f(w) = 0 from dividing something by 0.
+    return residual, residual / (size + torch.finfo(value.dtype).tiny ** 0.5)

@@ -58,6 +58,7 @@ class Newton(Solver):
         if now.jacobian is None:
             return now.w + now.difference, ()
         system = now.jacobian.neg()
-        shift = now.relative_residual / self.pseudo_steps[now.attempt]
+        delta = self.pseudo_steps[now.attempt]
+        shift = now.relative_residual if delta == 1 else now.relative_residual / delta
         system.diagonal(dim1=1, dim2=2).add_((1 + shift).unsqueeze(1))
         return now.w + torch.linalg.solve_ex(system, now.difference)[0], ()
