@@ -18,6 +18,5 @@ def clip_gradients(parameters: Iterable[Tensor], limit: float) -> None:
     if not gradients:
         return
     norm = torch.linalg.vector_norm(torch.cat([gradient.flatten() for gradient in gradients]))
-    scale = (limit / (norm + 1e-6)).clamp(max=1)  # of one where nothing is to be clipped: no device is waited for
-    for gradient in gradients:
-        gradient.mul_(scale)
+    # Divided by one where nothing is to be clipped: no device is waited for.
+    torch._foreach_div_(gradients, norm.add_(1e-6).div_(limit).clamp_(min=1))
