@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._reason import Reason
+
+MOST_ITERATIONS = 8
+"""A batch that takes longer has hard samples, for which the drivers that drop none should not evaluate the others."""
+
 
 @dataclass(frozen=True, eq=False)
 class Root:
@@ -47,6 +52,42 @@ class Root:
     shots: Tensor | None = None
     floored: Tensor | None = None
     inverse: Tensor | None = None
+
+
+def converged_root(
+    w: Tensor,
+    residual: Tensor,
+    relative: Tensor,
+    evaluations: Tensor,
+    *,
+    jacobian: Tensor | None,
+    picard_steps: int,
+    trace: list[Tensor] | None = None,
+) -> Root:
+    """What a solver with Jacobians found, in one attempt at which every sample converged.
+
+    Args:
+        w: (B, n).
+        residual: (B,).
+        relative: relative residuals, (B,).
+        evaluations: of f, (B,).
+        jacobian: ∂f/∂w at w, (B, n, n), if it is at hand.
+        picard_steps: how many of the first evaluations were without a Jacobian.
+        trace: see `Root`.
+    """
+    return Root(
+        w=w,
+        residual=residual,
+        relative_residual=relative,
+        iterations=evaluations - 1,
+        evaluations=evaluations,
+        jacobian_evaluations=(evaluations - picard_steps).clamp_(min=0),
+        converged=torch.ones_like(evaluations, dtype=torch.bool),
+        reason=torch.full_like(evaluations, int(Reason.CONVERGED)),
+        unconverged=0,
+        jacobian=jacobian,
+        trace=trace,
+    )
 
 
 def checked_value(value: Tensor, w: Tensor) -> Tensor:
