@@ -12,6 +12,7 @@ from ._map import FixedPointMap, PlannedCall
 from ._reason import Reason
 from ._root import Root, checked_value, residuals
 from .solvers import Evaluation, Solver, State
+from .solvers.newton import Newton
 
 CHECK_INTERVAL_ON_ACCELERATOR = 4
 """Iterations between two looks at what has converged: each look makes the host wait for the device."""
@@ -32,8 +33,12 @@ def search(
     """What `solve` does for every solver but the statistical one; the arguments are those of `solve`."""
     # On a CPU a look costs nothing.
     interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
-    if fixed_point_map.carries and solver.uses_jacobian and len(start) and not torch.is_grad_enabled():
-        root = search_carrying(fixed_point_map, start, solver, interval=interval, trace=trace)
+    if solver.uses_jacobian and len(start) and not torch.is_grad_enabled():
+        root = None
+        if not trace and isinstance(solver, Newton) and solver.compiled:
+            root = fixed_point_map.compiled_root(start, solver)
+        elif fixed_point_map.carries:
+            root = search_carrying(fixed_point_map, start, solver, interval=interval, trace=trace)
         if root is not None and (root.jacobian is not None or not keep_jacobian):
             return root
     found = _Search(
