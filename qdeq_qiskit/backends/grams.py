@@ -41,20 +41,22 @@ class SignedGrams:
         """(K, d, d), symmetric, from complex columns, (2ⁿ, d); differentiable to every order."""
         return _Operators.apply(columns, self)
 
-    def forward(self, parts: Tensor) -> Tensor:
-        """`operators` from the columns' real and imaginary parts, (2, 2ⁿ, d), nothing being recorded by hand."""
+    def forward(self, columns: Tensor) -> Tensor:
+        """`operators`, nothing being recorded by hand."""
+        parts = _parts(columns)
         if self._halves is None:
             rows = parts.flatten(0, 1)
             return torch.matmul((rows * self._row_signs).mT, rows)
-        features = parts.shape[2]
+        features = columns.shape[1]
         found = []
         for half in self._halves:
             rows = half.grouped(parts)
             found.append((half.signs @ torch.bmm(rows.mT, rows).flatten(1)).view(-1, features, features))
         return torch.cat(found).index_select(0, self._order)
 
-    def pullback(self, parts: Tensor, cotangent: Tensor) -> Tensor:
-        """∂L/∂columns, (2ⁿ, d), complex, at the same parts from ∂L/∂operators, (K, d, d)."""
+    def pullback(self, columns: Tensor, cotangent: Tensor) -> Tensor:
+        """∂L/∂columns, (2ⁿ, d), complex, from ∂L/∂operators, (K, d, d)."""
+        parts = _parts(columns)
         symmetric = cotangent + cotangent.mT
         if self._halves is None:
             rows = parts.flatten(0, 1)
@@ -65,7 +67,7 @@ class SignedGrams:
                 weighted = half.signs.T @ symmetric.index_select(0, half.members).flatten(1)
                 products = torch.bmm(half.grouped(parts), weighted.view(-1, *symmetric.shape[1:]))
                 result += half.ungrouped(products, parts.shape)
-        return torch.view_as_complex(result.permute(1, 2, 0).contiguous())
+        return torch.complex(result[0], result[1])
 
 
 @dataclass(frozen=True)
@@ -117,19 +119,18 @@ def _halves(diagonals: Tensor) -> tuple[_Half, ...] | None:
 
 def _parts(columns: Tensor) -> Tensor:
     """Real and imaginary parts, (2, 2ⁿ, d)."""
-    return torch.view_as_real(columns).permute(2, 0, 1).contiguous()
+    return torch.stack((columns.real, columns.imag))
 
 
 class _Operators(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, columns: Tensor, grams: SignedGrams) -> Tensor:
-        ctx.grams, ctx.parts = grams, _parts(columns)
+        ctx.grams = grams
         ctx.save_for_backward(columns)
-        return grams.forward(ctx.parts)
+        return grams.forward(columns)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
-        # Plain tensor operations, so a second derivative is recorded of itself, if the columns are where it starts.
+        # Plain tensor operations, so a second derivative is recorded of itself.
         (columns,) = ctx.saved_tensors
-        parts = _parts(columns) if torch.is_grad_enabled() else ctx.parts
-        return ctx.grams.pullback(parts, cotangents[0]), None
+        return ctx.grams.pullback(columns, cotangents[0]), None
