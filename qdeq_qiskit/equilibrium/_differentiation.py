@@ -24,8 +24,8 @@ class Differentiated:
         value: w*, (B, n), with its gradient where there is one.
         jacobian: ∂f/∂w there, (B, n, n), without a gradient, if it is at hand; NaN for samples without one.
         penalty: the Jacobian penalty with its gradient, if there is one.
-        evaluations: evaluations of f beside the solver's, (B,); None for none.
-        jacobian_evaluations: evaluations of ∂f/∂w beside the solver's, (B,); None for none.
+        evaluations: evaluations of f beside the solver's, of each sample or (B,).
+        jacobian_evaluations: evaluations of ∂f/∂w beside the solver's, of each sample or (B,).
         floored: for which samples the adjoint raised singular values of I − J, (B,); None where it never does.
         report: what an adjoint that solves something will tell of it.
     """
@@ -33,8 +33,8 @@ class Differentiated:
     value: Tensor
     jacobian: Tensor | None
     penalty: Tensor | None = None
-    evaluations: Tensor | None = None
-    jacobian_evaluations: Tensor | None = None
+    evaluations: Tensor | int = 0
+    jacobian_evaluations: Tensor | int = 0
     floored: Tensor | None = None
     report: BackwardReport | None = None
 
@@ -69,8 +69,8 @@ def differentiate(
         for part in (root.w, root.jacobian, root.inverse)
     )
     assert w is not None
-    further = torch.zeros(len(w), dtype=torch.int64, device=w.device)  # Jacobians
-    values = further
+    values, further = 0, 0  # evaluations of f and of ∂f/∂w that every sample takes
+    missing: Tensor | int = 0  # Jacobians that some of them take
     value, penalised, floored = None, None, None
     if penalty is not None and penalty.uses_jacobian:
         if use_jacobian and jacobian is not None:
@@ -88,38 +88,37 @@ def differentiate(
     if adjoint.uses_jacobian:
         if jacobian is None or some.is_sampled:
             jacobian, missing = _completed(jacobian, some, w)
-            further = further + missing
         jacobian, floored = adjoint.steadied(some, jacobian)
     report = BackwardReport(len(w), fixed_point_map.cost, on_failure=on_failure) if adjoint.solves else None
     if report is not None and rows is not None:
         report.of_rows(rows, len(root.w))
     attached = adjoint.attach(some, FoundRoot(w, jacobian, inverse, value, report))
     if rows is None:
-        return Differentiated(attached, jacobian, penalised, values, further, floored, report)
+        return Differentiated(attached, jacobian, penalised, values, further + missing, floored, report)
     zeros = torch.zeros_like(root.evaluations)
     return Differentiated(
         root.w.index_copy(0, rows, attached),
         None if jacobian is None else spread_rows(jacobian, rows, root),
         penalised,
-        zeros.index_copy(0, rows, values),
-        zeros.index_copy(0, rows, further),
+        zeros.index_fill(0, rows, values),
+        zeros.index_add(0, rows, zeros[rows] + further + missing),
         None if floored is None else zeros.bool().index_copy(0, rows, floored),
         report,
     )
 
 
-def _completed(jacobian: Tensor | None, fixed_point_map: FixedPointMap, w: Tensor) -> tuple[Tensor, Tensor]:
-    """∂f/∂w at the fixed points w, (B, n, n), with what was missing of it, and for which samples that was, (B,)."""
-    count = torch.zeros(len(w), dtype=torch.int64, device=w.device)
+def _completed(jacobian: Tensor | None, fixed_point_map: FixedPointMap, w: Tensor) -> tuple[Tensor, Tensor | int]:
+    """∂f/∂w at the fixed points w, (B, n, n), with what was missing of it, and how many evaluations that took, (B,)."""
     if jacobian is None:
         with torch.no_grad():
-            return fixed_point_map.frozen().jacobian_at_root(w), count + 1
+            return fixed_point_map.frozen().jacobian_at_root(w), 1
     if not fixed_point_map.is_sampled:
-        return jacobian, count
+        return jacobian, 0
     # The statistical solver leaves out samples without an estimate.
     rows = jacobian.isnan().flatten(1).any(1).nonzero().squeeze(1)
     if not len(rows):
-        return jacobian, count
+        return jacobian, 0
     with torch.no_grad():
         measured = fixed_point_map.frozen().select(rows).jacobian_at_root(w.index_select(0, rows))
+    count = torch.zeros(len(w), dtype=torch.int64, device=w.device)
     return jacobian.index_copy(0, rows, measured), count.index_fill(0, rows, 1)

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from ._root import Root
     from .solvers import Solver
+    from .solvers.newton import Newton
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,24 @@ class FixedPointMap(ABC):
     def steers_exactly(self) -> bool:
         """Whether G of `value_and_steering` is ∂f/∂w itself, so that it may serve as the Jacobian at the answer."""
         return True
+
+    @property
+    def carries(self) -> bool:
+        """Whether an evaluation costs about as much for a few samples as for all, so that none need be dropped."""
+        return False
+
+    def compiled_root(self, start: Tensor, solver: Newton) -> Root | None:
+        """What a compiled loop of this map's own finds in Newton's first attempt.
+
+        Args:
+            start: the first iterate, (B, n), with B at least 1.
+            solver: the method; its trace is not wanted, and no gradient.
+
+        Returns:
+            The root of the batch, with its Jacobian; None if there is no such loop, or if not every sample converges
+            soon: drivers then start anew.
+        """
+        return None
 
     @property
     def is_sampled(self) -> bool:

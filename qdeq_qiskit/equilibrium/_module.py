@@ -286,11 +286,13 @@ class Equilibrium(nn.Module):
     def _spent(self, root: Root, found: Differentiated, cost: MapCost) -> tuple[Tensor, Tensor, Tensor | None]:
         """Evaluations of f and ∂f/∂w and, if the solver counts them, shots; (B,) each, the gradient's included."""
         evaluations, jacobians, shots = root.evaluations, root.jacobian_evaluations, root.shots
-        if found.evaluations is not None and found.jacobian_evaluations is not None:
-            evaluations, jacobians = evaluations + found.evaluations, jacobians + found.jacobian_evaluations
-            if shots is not None:
-                shots = shots + found.evaluations * cost.circuits_per_value * cost.shots_per_circuit
-                shots = shots + found.jacobian_evaluations * cost.jacobian_shots
+        if isinstance(found.evaluations, Tensor) or found.evaluations:  # to add nothing takes an operator
+            evaluations = evaluations + found.evaluations
+        if isinstance(found.jacobian_evaluations, Tensor) or found.jacobian_evaluations:
+            jacobians = jacobians + found.jacobian_evaluations
+        if shots is not None:
+            shots = shots + found.evaluations * cost.circuits_per_value * cost.shots_per_circuit
+            shots = shots + found.jacobian_evaluations * cost.jacobian_shots
         return evaluations, jacobians, shots
 
     def _keeps_jacobian_for_penalty(self, fixed_point_map: FixedPointMap) -> bool:

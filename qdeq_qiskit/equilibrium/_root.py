@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from ._reason import Reason
+
+MOST_ITERATIONS = 8
+"""A batch that takes longer has hard samples, for which the drivers that drop none should not evaluate the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +54,42 @@ class Root:
     inverse: Tensor | None = None
 
 
+def converged_root(
+    w: Tensor,
+    residual: Tensor,
+    relative: Tensor,
+    evaluations: Tensor,
+    *,
+    jacobian: Tensor | None,
+    picard_steps: int,
+    trace: list[Tensor] | None = None,
+) -> Root:
+    """What a solver with Jacobians found, in one attempt at which every sample converged.
+
+    Args:
+        w: (B, n).
+        residual: (B,).
+        relative: relative residuals, (B,).
+        evaluations: of f, (B,).
+        jacobian: ∂f/∂w at w, (B, n, n), if it is at hand.
+        picard_steps: how many of the first evaluations were without a Jacobian.
+        trace: see `Root`.
+    """
+    return Root(
+        w=w,
+        residual=residual,
+        relative_residual=relative,
+        iterations=evaluations - 1,
+        evaluations=evaluations,
+        jacobian_evaluations=(evaluations - picard_steps).clamp_(min=0),
+        converged=torch.ones_like(evaluations, dtype=torch.bool),
+        reason=torch.full_like(evaluations, int(Reason.CONVERGED)),
+        unconverged=0,
+        jacobian=jacobian,
+        trace=trace,
+    )
+
+
 def checked_value(value: Tensor, w: Tensor) -> Tensor:
     """f(w), (B, n), which must be of the shape of w: a layer with one output would else be broadcast to n of them.
 
@@ -60,3 +102,12 @@ def checked_value(value: Tensor, w: Tensor) -> Tensor:
             "many outputs (observables) as the state has entries (columns of the lift R)."
         )
     return value
+
+
+def residuals(value: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
+    """‖f(w) − w‖₂ and the same divided by ‖f(w)‖₂, (B,) each, of f(w) and f(w) − w, (B, n)."""
+    # The norm of rows that are strided, as the transpose of a map's own layout is, takes ten times as long.
+    residual = torch.linalg.vector_norm(difference.contiguous(), dim=1)
+    size = torch.linalg.vector_norm(value.contiguous(), dim=1)
+    # What is added keeps f(w) = 0 from dividing something by 0.
+    return residual, residual / (size + torch.finfo(value.dtype).tiny ** 0.5)

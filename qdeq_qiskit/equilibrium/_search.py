@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._carried import search_carrying
 from ._map import FixedPointMap, PlannedCall
 from ._reason import Reason
-from ._root import Root, checked_value
+from ._root import Root, checked_value, residuals
 from .solvers import Evaluation, Solver, State
+from .solvers.newton import Newton
 
 CHECK_INTERVAL_ON_ACCELERATOR = 4
 """Iterations between two looks at what has converged: each look makes the host wait for the device."""
@@ -31,6 +33,14 @@ def search(
     """What `solve` does for every solver but the statistical one; the arguments are those of `solve`."""
     # On a CPU a look costs nothing.
     interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
+    if solver.uses_jacobian and len(start) and not torch.is_grad_enabled():
+        root = None
+        if not trace and isinstance(solver, Newton) and solver.compiled:
+            root = fixed_point_map.compiled_root(start, solver)
+        elif fixed_point_map.carries:
+            root = search_carrying(fixed_point_map, start, solver, interval=interval, trace=trace)
+        if root is not None and (root.jacobian is not None or not keep_jacobian):
+            return root
     found = _Search(
         fixed_point_map,
         start,
@@ -78,7 +88,6 @@ class _Search:
         # A converged sample's last Jacobian is the one at its answer only if every iteration is looked at, and if it
         # is a Jacobian at all.
         self.keeps_jacobian = self.wants_jacobian and interval == 1 and fixed_point_map.steers_exactly
-        self.zero = torch.finfo(start.dtype).tiny ** 0.5  # added to ‖f(w)‖, so that f(w) = 0 divides nothing by 0
 
     def answer(self) -> Root:
         """What was found in as many attempts as the solver has and the samples need."""
@@ -166,7 +175,7 @@ class _Search:
             else:
                 value, jacobian = active.map.value(w), None
             difference = checked_value(value, w) - w
-            residual, relative = self._measure(value, difference)
+            residual, relative = residuals(value, difference)
             now = (w, residual, relative)
             active.best = best = now if active.best is None else self._better(now, active.best)
             if self.trace is not None:
@@ -253,7 +262,7 @@ class _Search:
             # It counts even if a single iterate has measured less: where f is sampled, the least of many measured
             # residuals says little. An iterate that met the tolerance stays.
             value = active.map.value(answer)
-            residual, relative = self._measure(value, value - answer)
+            residual, relative = residuals(value, value - answer)
             if self.trace is not None:
                 self._note(active, relative)
             active.best = _choose((relative < torch.inf) & ran_out, (answer, residual, relative), active.best)
@@ -280,12 +289,6 @@ class _Search:
             self.evaluations.index_copy_(0, active.rows, active.evaluated + evaluations)
         if self.jacobian is not None and jacobian is not None:
             self.jacobian = self.jacobian.index_copy(0, active.rows, jacobian)
-
-    def _measure(self, value: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
-        """Residual and relative residual of each sample."""
-        # The norm of rows that are strided, as the transpose of a map's own layout is, takes ten times as long.
-        residual = torch.linalg.vector_norm(difference.contiguous(), dim=1)
-        return residual, residual / (torch.linalg.vector_norm(value.contiguous(), dim=1) + self.zero)
 
     def _note(self, active: _Active, relative: Tensor) -> None:
         assert self.trace is not None

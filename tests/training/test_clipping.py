@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from qdeq_qiskit.training.clipping import clip_gradients
+from qdeq_qiskit.training.clipping import clip_gradients, drop_gradients
 
 
 @pytest.mark.parametrize("limit", [0.25, 1e3])
@@ -27,4 +27,11 @@ def test_gradients_are_clipped_as_torch_clips_them(limit):
 def test_without_gradients_nothing_is_clipped():
     parameter = nn.Parameter(torch.ones(2))
     clip_gradients([parameter], 1.0)
+    assert parameter.grad is None
+
+
+def test_dropped_gradients_are_gone():
+    parameter = nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    drop_gradients([parameter])
     assert parameter.grad is None

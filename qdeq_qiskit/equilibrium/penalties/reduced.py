@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from .._map import FixedPointMap
 from ._penalty import JacobianPenalty
@@ -24,4 +25,6 @@ class ReducedJacobianPenalty(JacobianPenalty):
         self, fixed_point_map: FixedPointMap, w: Tensor, jacobian: Tensor | None, lift: Tensor | None
     ) -> Tensor:
         assert jacobian is not None
-        return jacobian.square().sum() / (max(jacobian.shape[0], 1) * jacobian.shape[1])
+        # Σ J² and its gradient as one operator each.
+        squares = mse_loss(jacobian, jacobian.new_zeros(()).expand_as(jacobian), reduction="sum")
+        return squares / (max(jacobian.shape[0], 1) * jacobian.shape[1])
