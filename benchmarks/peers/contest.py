@@ -18,6 +18,8 @@ from .problem import Problem
 
 _CHECKED_STEPS = 16
 """Samples of the step that is compared: with thousands, one that lies between two fixed points may go either way."""
+_PROBE = 16
+"""Samples from which a time in proportion is estimated."""
 _SHORT = 10
 """From so many turns on, calls are short."""
 _SOLVE = 6
@@ -150,13 +152,26 @@ class _Entrant:
                 self.problem.num_qubits,
                 few_seconds / few,
             )
-            if few_seconds * self.points.batch / few > self.limits.call:
-                return self._too_long(few_seconds * self.points.batch / few)
+            expected = self._estimate(few_seconds, few) if expected is None else expected
+            if expected > self.limits.call:
+                return self._too_long(expected)
             if key not in cases:
                 cases[key] = stack.enter_context(closing(self._case(self.points.batch)))
         first = cases[key].seconds(operation)
         # What the first call loads is not counted, unless that call is so long that it makes no difference.
         return first if 2 * first > self.limits.call else cases[key].seconds(operation), difference
+
+    def _estimate(self, seconds: float, samples: int) -> float:
+        """Seconds of a call, in proportion from one on a few samples.
+
+        From somewhat more of them, where that is affordable: a call's own part then counts less.
+        """
+        more = min(self.points.batch, _PROBE)
+        if samples < more and seconds * more / samples < self.limits.call < seconds * self.points.batch / samples:
+            with closing(self._case(more)) as probe:
+                probe.seconds(self.contest.operation)
+                seconds, samples = probe.seconds(self.contest.operation), more
+        return seconds * self.points.batch / samples
 
     def _checked(self, case: Case | None, reference: Reference) -> tuple[float, float, int]:
         """The difference to ours, and the seconds of a call on how many samples."""
@@ -165,14 +180,15 @@ class _Entrant:
         expected = reference.value(operation, samples, penalised=self.peer.penalised)
         who = f"{self.peer.name}, {self.precision} precision ({self.contest.words})"
         tolerance = TOLERANCES[self.precision]
-        if case is not None and samples == batch:
-            return assert_agreement(case.value(operation), expected, tolerance=tolerance, who=who), 0.0, samples
-        with closing(self._case(samples)) as few:
+        few = case if case is not None and samples == batch else self._case(samples)
+        try:
             difference = assert_agreement(few.value(operation), expected, tolerance=tolerance, who=who)
-            seconds = 0.0
-            if self.peer.loops:
-                few.seconds(operation)
+            seconds = few.seconds(operation) if self.peer.loops else 0.0
+            if 0 < seconds < self.limits.call:  # once more, without what a first call loads
                 seconds = few.seconds(operation)
+        finally:
+            if few is not case:
+                few.close()
         return difference, seconds, samples
 
     def _case(self, samples: int) -> Case:
@@ -193,7 +209,7 @@ class _Entrant:
             return None
         key = (self.peer.name, self.precision, self.problem.encoding)
         qubits, seconds = self.history.a_sample.get((*key, self.contest.operation), (0, 0.0))
-        if qubits and 2 * seconds > self.limits.call:
+        if 0 < qubits < self.problem.num_qubits and 2 * seconds > self.limits.call:
             return f"beyond {self.limits.call:g} s: {seconds:.2g} s for one sample already at {qubits} qubits"
         qubits, seconds = self.history.a_sample.get((*key, "jacobian"), (0, 0.0))
         if self.contest.operation == "step" and _SOLVE * seconds > self.limits.call:

@@ -15,7 +15,7 @@ from .problem import Encoding
 
 ENCODINGS: tuple[Encoding, ...] = ("amplitude", "angle")
 FULL = ((2, 256), (4, 1), (4, 16), (4, 256), (4, 4096), (6, 256), (8, 256))
-QUICK = ((2, 16), (4, 16))
+QUICK = ((4, 16),)
 """(qubits, batch): against the batch at 4 qubits, against the qubits at batch 256."""
 
 

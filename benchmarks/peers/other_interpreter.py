@@ -61,7 +61,7 @@ class OtherInterpreterPeer:
 
     def versions(self) -> dict[str, str]:
         found = _version(self.python, self.package)
-        return {} if found.number is None else {self.package: found.number, "its python": found.python}
+        return {} if found.number is None else {self.package: found.number, f"Python of {self.package}": found.python}
 
     def refusal(self, problem: Problem, operation: Operation) -> str | None:
         return SAME_CIRCUIT if self.solving == "torchdeq" and operation != "step" else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .report_rows import OURS
+from .tables import ALSO
 
 Record = dict[str, Any]
 _LINES = {
@@ -18,7 +19,7 @@ _LINES = {
     ("TorchQuantum", "single"): ("TorchQuantum", "#c2571a", "-"),
     ("stock Qiskit, ParamShift on Aer", "single"): ("stock Qiskit", "#9b2d86", "-."),
 }
-"""Peer and precision: label, colour, line."""
+"""Peer and precision: label, colour, line. Of two ways to make a step the faster one is drawn."""
 _COLUMNS = {"forward": "expectation values", "jacobian": "Jacobian", "step": "training step"}
 _LEAST_GAP = 0.062
 """Between two labels, as a fraction of the axes' height."""
@@ -64,29 +65,43 @@ def _figure(records: Sequence[Record], axis: str, words: str, path: Path) -> Pat
 def _panel(panel: Any, records: Sequence[Record], axis: str, ticks: Sequence[int]) -> None:
     ends: list[tuple[float, float, str, str]] = []
     for (peer, precision), (label, colour, style) in _LINES.items():
-        chosen = [r for r in records if r["peer"] == peer and r["precision"] == precision]
-        measured = sorted((r[axis], r["ms"]) for r in chosen if r["ms"] is not None)
-        estimated = sorted((r[axis], r["estimate_ms"]) for r in chosen if r["estimate_ms"] is not None)
+        ways = (peer, ALSO.get(peer, peer))
+        chosen = [r for r in records if r["peer"] in ways and r["precision"] == precision]
+        measured = _least((r[axis], r["ms"]) for r in chosen if r["ms"] is not None)
+        estimated = [
+            point
+            for point in _least((r[axis], r["estimate_ms"]) for r in chosen if r["estimate_ms"] is not None)
+            if point[0] not in dict(measured)
+        ]
         if measured:
             width = 2.2 if peer == OURS else 1.3
             panel.plot(
                 *zip(*measured, strict=True), color=colour, linestyle=style, marker="o", markersize=3.5, lw=width
             )
         if estimated:
-            hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "white"}
-            panel.plot(*zip(*estimated, strict=True), color=colour, linestyle=":", lw=1, **hollow)
+            panel.plot(*zip(*sorted(measured + estimated), strict=True), color=colour, linestyle=":", lw=1, zorder=1)
+            hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "white", "linestyle": ""}
+            panel.plot(*zip(*estimated, strict=True), color=colour, **hollow)
         if measured or estimated:
             ends.append((*max(measured + estimated), label, colour))
     panel.set_yscale("log")
     if axis == "batch":
         panel.set_xscale("log", base=2)
-        panel.set_xlim(ticks[0] / 1.5, ticks[-1] * (ticks[-1] / ticks[0]) ** 0.5)  # room for the labels
+        panel.set_xlim(ticks[0] / 1.5, ticks[-1] * (ticks[-1] / ticks[0]) ** 0.6)  # room for the labels
     else:
-        panel.set_xlim(ticks[0] - 0.3, ticks[-1] + 0.5 * (ticks[-1] - ticks[0]))
+        panel.set_xlim(ticks[0] - 0.3, ticks[-1] + 0.6 * (ticks[-1] - ticks[0]))
     panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     panel.minorticks_off()
     panel.grid(axis="y", linewidth=0.4, alpha=0.6)
     _label(panel, ends)
+
+
+def _least(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The lowest point at each x, in order."""
+    lowest: dict[float, float] = {}
+    for x, y in points:
+        lowest[x] = min(y, lowest.get(x, y))
+    return sorted(lowest.items())
 
 
 def _label(panel: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:

@@ -49,13 +49,13 @@ def short_table(details: Record) -> str:
 
 _LIGHTNING, _STOCK = "PennyLane lightning.qubit, adjoint", "stock Qiskit, ParamShift on Aer"
 _OTHERS = ("TorchQuantum", "PennyLane default.qubit, backprop")
-_ALSO = {"TorchQuantum": "TorchQuantum, torchdeq", _OTHERS[1]: "PennyLane default.qubit, torchdeq"}
+ALSO = {"TorchQuantum": "TorchQuantum, torchdeq", _OTHERS[1]: "PennyLane default.qubit, torchdeq"}
 """The same library with another step."""
 
 
 def _short_cell(records: Sequence[Record], encoding: str, peer: str, operation: str, qubits: int) -> str:
     precision = "double" if peer == _LIGHTNING else "single"
-    ways = [peer, _ALSO[peer]] if operation == "step" and peer in _ALSO else [peer]
+    ways = [peer, ALSO[peer]] if operation == "step" and peer in ALSO else [peer]
     found = [_find(records, encoding, way, precision, operation, qubits, 256) for way in ways]
     there = [record for record in found if record is not None]
     known = [record for record in there if record["ms"] is not None or record["estimate_ms"] is not None]
