@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._backward_report import BackwardReport
 from ._map import FixedPointMap
-from ._module_checks import warn_of_lost_penalty
+from ._module_checks import check_gradient_of
 from ._root import Root
 from ._spread import finite_rows, spread_rows
 from .adjoints import Adjoint, FoundRoot
@@ -84,7 +84,7 @@ def differentiate(
         penalised = penalty.measure(some, w.detach(), None, lift)
         values, further = values + penalty.evaluations, further + penalty.jacobian_evaluations
     if penalised is not None:
-        warn_of_lost_penalty(penalised)
+        check_gradient_of(penalised)
     if adjoint.uses_jacobian:
         if jacobian is None or some.is_sampled:
             jacobian, missing = _completed(jacobian, some, w)

@@ -209,6 +209,14 @@ class FixedPointMap(ABC):
         return self.measure_jacobian(w, w).jacobian if self.is_sampled else self.value_and_jacobian(w)[1]
 
     @property
+    def jacobian_has_gradient(self) -> bool:
+        """Whether autograd can differentiate ∂f/∂w once more; not where it is measured, or a network's backward.
+
+        Jacobian penalties that need it are not taken there, for they would cost evaluations and change nothing.
+        """
+        return True
+
+    @property
     def shares_products(self) -> bool:
         """Whether all products of a `pullback_at_root` together cost one Jacobian, instead of one each."""
         return False

@@ -14,7 +14,7 @@ from ._backward_report import ON_FAILURE, NotConvergedWarning
 from ._differentiation import Differentiated, differentiate
 from ._layer_map import LayerMap, bind_layer
 from ._map import Bindable, FixedPointMap, MapCost
-from ._module_checks import check_pair, check_type, refuse_hidden_parameters, state_size_of
+from ._module_checks import check_pair, check_type, effective, refuse_hidden_parameters, state_size_of
 from ._options import check_count, check_name
 from ._reason import SUCCESSES, Reason
 from ._root import Root, checked_value
@@ -243,7 +243,7 @@ class Equilibrium(nn.Module):
 
     def _implicit(self, fixed_point_map: FixedPointMap, start: Tensor) -> Solution:
         differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in fixed_point_map.inputs)
-        penalty = self.penalty if differentiable else None
+        penalty = effective(self.penalty, fixed_point_map) if differentiable else None
         # A penalty may need a Jacobian that autograd has recorded, for which the solver's last one may serve.
         records = penalty is not None and penalty.uses_jacobian
         keep_jacobian = not records or self._keeps_jacobian_for_penalty(fixed_point_map)

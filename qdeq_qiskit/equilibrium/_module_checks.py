@@ -10,6 +10,7 @@ from torch import Tensor
 from ._map import Bindable, FixedPointMap
 from ._options import check_count
 from .adjoints import Adjoint
+from .penalties import JacobianPenalty
 from .solvers import Solver
 from .solvers.sampled import SampledSolver
 
@@ -71,13 +72,25 @@ def refuse_hidden_parameters(fixed_point_map: FixedPointMap, start: Tensor) -> N
         )
 
 
-def warn_of_lost_penalty(penalty: Tensor) -> None:
-    """A penalty without a gradient has no effect on training."""
+def effective(penalty: JacobianPenalty | None, fixed_point_map: FixedPointMap) -> JacobianPenalty | None:
+    """The penalty, unless it would have no gradient on this map, which is warned of: it would be paid for in vain."""
+    if penalty is None or fixed_point_map.jacobian_has_gradient or not penalty.needs_second_derivatives:
+        return penalty
+    _warn_of_lost_penalty()
+    return None
+
+
+def check_gradient_of(penalty: Tensor) -> None:
+    """Warns of a penalty without a gradient, which has no effect on training."""
     if not penalty.requires_grad:
-        warnings.warn(
-            "The Jacobian penalty has no gradient: the layer's Jacobian cannot be differentiated (as that of a stock "
-            "TorchConnector cannot). Leave the penalty out, take the penalty 'parameter_shift', which needs first "
-            "derivatives only, or use a layer that is twice differentiable.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        _warn_of_lost_penalty()
+
+
+def _warn_of_lost_penalty() -> None:
+    warnings.warn(
+        "The Jacobian penalty has no gradient: the layer's Jacobian cannot be differentiated (as that of a stock "
+        "TorchConnector cannot). Leave the penalty out, take the penalty 'parameter_shift', which needs first "
+        "derivatives only, or use a layer that is twice differentiable.",
+        RuntimeWarning,
+        stacklevel=3,
+    )

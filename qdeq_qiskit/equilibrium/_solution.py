@@ -32,8 +32,8 @@ class Solution:
         trace: relative residuals (B,) at each evaluation, if `Equilibrium.trace` is set. A sample that is no longer
             evaluated keeps its last one.
         jacobian: ∂f/∂w at w*, (B, n, n), without a gradient, if it was computed; NaN for samples without one.
-        penalty: the Jacobian penalty, a scalar with its gradient; None without a penalty, in the other modes, and
-            where grad mode is off.
+        penalty: the Jacobian penalty, a scalar with its gradient; None without a penalty, in the other modes, where
+            grad mode is off, and where it could have no gradient, which is warned of.
         cost: circuits and shots of one sample's evaluation.
         solver: kind of the solver that ran, "none" in the other modes.
         adjoint: kind of the adjoint that gives `value` its gradient; "autograd" in the other modes, "none" where grad

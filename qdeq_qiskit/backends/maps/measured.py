@@ -29,6 +29,10 @@ class MeasuredMap(FixedPointMap, Generic[Source]):
         self._lift = lift
 
     @property
+    def jacobian_has_gradient(self) -> bool:
+        return False
+
+    @property
     def inputs(self) -> tuple[Tensor, ...]:
         return self._x, self._weight
 

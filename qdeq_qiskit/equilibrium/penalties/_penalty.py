@@ -16,10 +16,12 @@ class JacobianPenalty(ABC):
     Attributes:
         kind: the name in recipes.
         uses_jacobian: whether `measure` wants ∂f/∂w.
+        needs_second_derivatives: whether its gradient is one of derivatives of f; if not, of values of f alone.
     """
 
     kind: ClassVar[str]
     uses_jacobian: ClassVar[bool] = True
+    needs_second_derivatives: ClassVar[bool] = True
 
     @property
     def evaluations(self) -> int:

@@ -43,6 +43,7 @@ class ParameterShiftPenalty(JacobianPenalty):
 
     kind: ClassVar[str] = "parameter_shift"
     uses_jacobian: ClassVar[bool] = False
+    needs_second_derivatives: ClassVar[bool] = False
 
     rule: Literal["shift", "quadratic"] = "shift"
     columns: int = 1
