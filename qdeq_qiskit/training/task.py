@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import ClassifierOutput
-from qdeq_qiskit.training.clipping import clip_gradients
+from qdeq_qiskit.training.clipping import clip_gradients, drop_gradients
 from qdeq_qiskit.training.errors import TrainingError
 from qdeq_qiskit.training.recipe import OptimisationRecipe
 from qdeq_qiskit.training.tally import Tally
@@ -121,6 +121,10 @@ class ClassifierTask(pl.LightningModule):
         """Clip by the joint norm of all gradients."""
         if gradient_clip_val is not None:
             clip_gradients(optimizer.param_groups[0]["params"], gradient_clip_val)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Drop the last step's gradients."""
+        drop_gradients(optimizer.param_groups[0]["params"])
 
     def on_fit_start(self) -> None:
         """Start the clock of the whole run."""
