@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -113,7 +114,10 @@ def _verified(source: IDXSource, name: str, data_dir: Path | None) -> Path:
         places = (chosen / source.name / name, chosen / name)
         path = next((place for place in places if place.is_file()), None)
         if path is None:
-            raise DataError(f"{places[0]}: there is no such file; {source.name} was to be read from {chosen}")
+            raise DataError(
+                f"{places[0]}: there is no such file; {source.name} was to be read from {chosen}: put it there, or "
+                f"leave out --data-dir and {DATA_DIR_VARIABLE} to download it"
+            )
     else:
         path = cache_dir() / source.name / name
         if not path.is_file():
@@ -138,7 +142,7 @@ def _download(source: IDXSource, name: str, path: Path) -> None:
             with urllib.request.urlopen(mirror + name, timeout=TIMEOUT_SECONDS) as reply:
                 content: bytes = reply.read()
         except (OSError, ValueError) as error:
-            failures.append(f"{mirror}: {error}")
+            failures.append(f"{mirror}: {_why(error)}")
             continue
         found = hashlib.sha256(content).hexdigest()
         if found == source.checksums[name]:
@@ -149,6 +153,14 @@ def _download(source: IDXSource, name: str, path: Path) -> None:
         f"{name} of {source.name} could not be downloaded ({'; '.join(failures)}); with the files in a folder "
         f"of yours, give --data-dir or set {DATA_DIR_VARIABLE}"
     )
+
+
+def _why(error: OSError | ValueError) -> str:
+    """What went wrong in words, without the number that the system gives it."""
+    if isinstance(error, urllib.error.HTTPError):
+        return str(error)
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return str(cause.strerror or cause) if isinstance(cause, OSError) else str(cause)
 
 
 def _keep(path: Path, content: bytes) -> None:
