@@ -111,7 +111,7 @@ def _ratio(records: Sequence[Record], record: Record, value: float) -> str:
     if ours is None or ours["ms"] is None:
         return ""
     ratio = value / ours["ms"]
-    return f"{ratio:,.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
+    return f"{float(f'{ratio:.2g}'):,.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
 
 
 def _find(
