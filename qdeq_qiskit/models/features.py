@@ -20,7 +20,9 @@ class Pooling(BaseModel):
     stride: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         default=None, description="Step between squares, in pixels; null for the kernel's side."
     )
-    padding: Annotated[int, Field(ge=0, le=10_000)] = Field(default=0, description="Rows of zeros around the image, in pixels.")
+    padding: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0, description="Rows of zeros around the image, in pixels."
+    )
 
 
 @final
@@ -32,8 +34,12 @@ class Features(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mean: Annotated[float, Field(allow_inf_nan=False)] = Field(default=0.1307, description="Subtracted from every pixel (pixels are in 0 … 1).")
-    std: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(default=0.3081, description="What pixels are then divided by.")
+    mean: Annotated[float, Field(allow_inf_nan=False)] = Field(
+        default=0.1307, description="Subtracted from every pixel (pixels are in 0 … 1)."
+    )
+    std: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=0.3081, description="What pixels are then divided by."
+    )
     pool: Pooling | None = Field(default=None, description="Average pooling; null for none.")
 
     def of(self, images: Tensor, *, chunk: int = 4096) -> Tensor:

@@ -34,7 +34,9 @@ class PenaltyChoice(Choice):
     """A Jacobian penalty: its kind, its options, and its weight in the loss."""
 
     kind: str = Field(default="reduced", description="Which one; the other keys are its options.")
-    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(default=0.8, description="Factor of the penalty in the loss.")
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0.8, description="Factor of the penalty in the loss."
+    )
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
