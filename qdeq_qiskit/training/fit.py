@@ -20,11 +20,11 @@ from qdeq_qiskit.training.continuation import check_same, check_same_data, origi
 from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.event_log import EventLog
-from qdeq_qiskit.training.idx import chosen_folder
 from qdeq_qiskit.training.interruption import sigterm_as_interrupt
 from qdeq_qiskit.training.loop import run_epochs, torch_threads
 from qdeq_qiskit.training.preparation import Prepared, prepare
 from qdeq_qiskit.training.progress import TrainingProgress
+from qdeq_qiskit.training.published import chosen_folder
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
 from qdeq_qiskit.training.task import ClassifierTask

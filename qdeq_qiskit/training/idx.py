@@ -7,21 +7,14 @@ The format (big-endian): two zero bytes, a type byte (8: unsigned bytes), the nu
 from __future__ import annotations
 
 import gzip
-import hashlib
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.training.errors import DataError
-
-DATA_DIR_VARIABLE = "QDEQ_DATA_DIR"
-TIMEOUT_SECONDS = 30
+from qdeq_qiskit.training.published import cache_dir, check, chosen_folder, download, found_in
 
 
 @dataclass(frozen=True)
@@ -92,83 +85,17 @@ def read_split(source: IDXSource, split: str, *, data_dir: Path | None = None) -
     return images, labels
 
 
-def chosen_folder(data_dir: Path | None) -> Path | None:
-    """The folder that files are read from: the given one, or the environment's; None for the download cache."""
-    named = os.environ.get(DATA_DIR_VARIABLE)
-    chosen = data_dir or (Path(named) if named else None)
-    return chosen.expanduser() if chosen is not None else None
-
-
-def cache_dir() -> Path:
-    """Where downloads are kept."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "qdeq_qiskit"
-
-
 def _verified(source: IDXSource, name: str, data_dir: Path | None) -> Path:
     """The path of a file whose checksum is right."""
     chosen = chosen_folder(data_dir)
     if chosen is not None:
-        if not chosen.is_dir():
-            raise DataError(f"{chosen}: there is no such folder; {source.name} was to be read from it")
-        places = (chosen / source.name / name, chosen / name)
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            raise DataError(
-                f"{places[0]}: there is no such file; {source.name} was to be read from {chosen}: put it there, or "
-                f"leave out --data-dir and {DATA_DIR_VARIABLE} to download it"
-            )
+        path = found_in(chosen, source.name, (name,))
     else:
         path = cache_dir() / source.name / name
         if not path.is_file():
-            _download(source, name, path)
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if found != source.checksums[name]:
-        raise DataError(
-            f"{path}: is truncated or altered: its SHA-256 is {found}, expected {source.checksums[name]}; "
-            "delete it and fetch it again"
-        )
+            download(name, data_set=source.name, checksum=source.checksums[name], mirrors=source.mirrors, path=path)
+    check(path, source.checksums[name])
     return path
-
-
-def _download(source: IDXSource, name: str, path: Path) -> None:
-    """Fetch a file from the first mirror that has it right; `path` appears complete or not at all."""
-    failures = []
-    for mirror in source.mirrors:
-        try:
-            with urllib.request.urlopen(mirror + name, timeout=TIMEOUT_SECONDS) as reply:
-                content: bytes = reply.read()
-        except (OSError, ValueError) as error:
-            failures.append(f"{mirror}: {_why(error)}")
-            continue
-        found = hashlib.sha256(content).hexdigest()
-        if found == source.checksums[name]:
-            _keep(path, content)
-            return
-        failures.append(f"{mirror}: SHA-256 {found}, expected {source.checksums[name]}")
-    raise DataError(
-        f"{name} of {source.name} could not be downloaded ({'; '.join(failures)}); with the files in a folder "
-        f"of yours, give --data-dir or set {DATA_DIR_VARIABLE}"
-    )
-
-
-def _why(error: OSError | ValueError) -> str:
-    """What went wrong in words, without the number that the system gives it."""
-    if isinstance(error, urllib.error.HTTPError):
-        return str(error)
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return str(cause.strerror or cause) if isinstance(cause, OSError) else str(cause)
-
-
-def _keep(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _parse(path: Path) -> np.ndarray:
