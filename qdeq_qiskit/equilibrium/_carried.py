@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 from ._map import FixedPointMap
-from ._root import MOST_ITERATIONS, Root, converged_root, residuals
+from ._root import MOST_ITERATIONS, Root, checked_value, converged_root, residuals
 from .solvers import Evaluation, Solver
 
 
 def search_carrying(
-    fixed_point_map: FixedPointMap, start: Tensor, solver: Solver, *, interval: int, trace: bool
+    fixed_point_map: FixedPointMap, start: Tensor, solver: Solver, *, interval: int, keep_jacobian: bool, trace: bool
 ) -> Root | None:
-    """The root that `search` finds, with its Jacobian; None if not all samples converge soon.
+    """The root that `search` finds; None if not all samples converge soon.
 
     Args:
         fixed_point_map: the map, frozen, with `carries`.
         start: the first iterate, (B, n).
         solver: one that uses Jacobians, and so has no memory.
         interval: iterations between two looks at what has converged.
+        keep_jacobian: whether `Root.jacobian` is wanted; it is None all the same if Picard's steps were enough.
         trace: whether `Root.trace` is wanted.
     """
     # Without the bookkeeping of autograd an operator takes an eighth less time.
@@ -34,7 +35,7 @@ def search_carrying(
     now, residual, evaluations, relatives = found
     return converged_root(
         *(part.clone() for part in (now.w, residual, now.relative_residual, evaluations)),  # ordinary tensors again
-        jacobian=None if now.jacobian is None else now.jacobian.clone(),
+        jacobian=now.jacobian.clone() if keep_jacobian and now.jacobian is not None else None,
         picard_steps=solver.picard_steps,
         trace=[relative.clone() for relative in relatives] if trace else None,
     )
@@ -52,7 +53,7 @@ def _iterate(
             value, jacobian = fixed_point_map.value_and_jacobian(w)
         else:
             value, jacobian = fixed_point_map.value(w), None
-        difference = value - w
+        difference = checked_value(value, w) - w
         residual, relative = residuals(value, difference)
         relatives.append(relative)
         now = Evaluation(iteration, 0, w, difference, relative, jacobian)

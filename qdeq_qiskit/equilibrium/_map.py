@@ -147,16 +147,21 @@ class FixedPointMap(ABC):
         """Whether an evaluation costs about as much for a few samples as for all, so that none need be dropped."""
         return False
 
-    def compiled_root(self, start: Tensor, solver: Newton) -> Root | None:
+    @property
+    def is_compiled(self) -> bool:
+        """Whether `compiled_root` has a loop for this map."""
+        return False
+
+    def compiled_root(self, start: Tensor, solver: Newton, *, keep_jacobian: bool) -> Root | None:
         """What a compiled loop of this map's own finds in Newton's first attempt.
 
         Args:
             start: the first iterate, (B, n), with B at least 1.
             solver: the method; its trace is not wanted, and no gradient.
+            keep_jacobian: whether `Root.jacobian` is wanted.
 
         Returns:
-            The root of the batch, with its Jacobian; None if there is no such loop, or if not every sample converges
-            soon: drivers then start anew.
+            The root of the batch; None if not every sample converges soon: drivers then start anew.
         """
         return None
 

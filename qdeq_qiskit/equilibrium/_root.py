@@ -71,7 +71,7 @@ def converged_root(
         residual: (B,).
         relative: relative residuals, (B,).
         evaluations: of f, (B,).
-        jacobian: ∂f/∂w at w, (B, n, n), if it is at hand.
+        jacobian: ∂f/∂w at w, (B, n, n), if it is kept: of every sample, so each has paid for one.
         picard_steps: how many of the first evaluations were without a Jacobian.
         trace: see `Root`.
     """
@@ -81,7 +81,7 @@ def converged_root(
         relative_residual=relative,
         iterations=evaluations - 1,
         evaluations=evaluations,
-        jacobian_evaluations=(evaluations - picard_steps).clamp_(min=0),
+        jacobian_evaluations=(evaluations - picard_steps).clamp_(min=0 if jacobian is None else 1),
         converged=torch.ones_like(evaluations, dtype=torch.bool),
         reason=torch.full_like(evaluations, int(Reason.CONVERGED)),
         unconverged=0,

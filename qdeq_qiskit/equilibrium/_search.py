@@ -35,10 +35,12 @@ def search(
     interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
     if solver.uses_jacobian and len(start) and not torch.is_grad_enabled():
         root = None
-        if not trace and isinstance(solver, Newton) and solver.compiled:
-            root = fixed_point_map.compiled_root(start, solver)
+        if not trace and isinstance(solver, Newton) and solver.compiled and fixed_point_map.is_compiled:
+            root = fixed_point_map.compiled_root(start, solver, keep_jacobian=keep_jacobian)
         elif fixed_point_map.carries:
-            root = search_carrying(fixed_point_map, start, solver, interval=interval, trace=trace)
+            root = search_carrying(
+                fixed_point_map, start, solver, interval=interval, keep_jacobian=keep_jacobian, trace=trace
+            )
         if root is not None and (root.jacobian is not None or not keep_jacobian):
             return root
     found = _Search(
@@ -73,6 +75,7 @@ class _Search:
         self.start = start
         self.best: Best | None = None
         self.jacobian: Tensor | None = None
+        self.lacks_jacobians = False  # whether some samples were done before a Jacobian was evaluated
         self.inverse: Tensor | None = None
         self.asked: Tensor | None = None  # Jacobians that the solver has asked for, once it has
         self.evaluations = torch.zeros(samples, dtype=torch.int64, device=start.device)
@@ -136,12 +139,15 @@ class _Search:
         elif self.wants_jacobian and self.jacobian is None:
             self.jacobian = self.map.jacobian_at_root(w)
             jacobian_evaluations = jacobian_evaluations + 1
-        elif self.unconverged and self.jacobian is not None:
+        elif (self.unconverged or self.lacks_jacobians) and self.jacobian is not None:
             # The best iterate of a straggler was not its last, so its Jacobian is not at hand.
-            rows = self.converged.logical_not().nonzero().squeeze(1)
+            missing = self.converged.logical_not()
+            if self.lacks_jacobians:
+                missing |= self.evaluations <= self.solver.picard_steps
+            rows = missing.nonzero().squeeze(1)
             jacobian = self.map.select(rows).jacobian_at_root(w.index_select(0, rows))
             self.jacobian = self.jacobian.index_copy(0, rows, jacobian)
-            jacobian_evaluations = jacobian_evaluations + self.converged.logical_not()
+            jacobian_evaluations = jacobian_evaluations + missing
         if self.keeps_inverse and self.inverse is None:  # not even the start could be paid for
             self.inverse = torch.eye(w.shape[1], dtype=w.dtype, device=w.device).expand(len(w), -1, -1)
         return Root(
@@ -287,7 +293,10 @@ class _Search:
             self.evaluations.index_fill_(0, active.rows, evaluations)
         else:
             self.evaluations.index_copy_(0, active.rows, active.evaluated + evaluations)
-        if self.jacobian is not None and jacobian is not None:
+        if self.keeps_jacobian and jacobian is not None:
+            if self.jacobian is None:
+                self.lacks_jacobians = True
+                self.jacobian = jacobian.new_full((len(self.evaluations), *jacobian.shape[1:]), torch.nan)
             self.jacobian = self.jacobian.index_copy(0, active.rows, jacobian)
 
     def _note(self, active: _Active, relative: Tensor) -> None:

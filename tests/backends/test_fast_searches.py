@@ -1,15 +1,16 @@
 """Newton on small closed-form maps by the drivers that are fast there, against the one for every map and solver."""
 
 import math
+import sys
 from importlib.util import find_spec
 
 import pytest
 import torch
 
 from qdeq_qiskit.backends.exact import ExactLayer
-from qdeq_qiskit.backends.maps import ReducedQuadraticMap
+from qdeq_qiskit.backends.maps import ReducedQuadraticMap, quadratic
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, qdeq_ansatz, z_readout
-from qdeq_qiskit.equilibrium import Newton, nearest_lift
+from qdeq_qiskit.equilibrium import MapCost, Newton, nearest_lift
 from qdeq_qiskit.equilibrium._carried import search_carrying
 from qdeq_qiskit.equilibrium._search import _Search
 from qdeq_qiskit.equilibrium._solve import solve
@@ -36,15 +37,15 @@ def by_the_general_driver(fixed_point_map, start, solver):
 
 
 def by_carrying(fixed_point_map, start, solver):
-    return search_carrying(fixed_point_map, start, solver, interval=1, trace=True)
+    return search_carrying(fixed_point_map, start, solver, interval=1, keep_jacobian=True, trace=True)
 
 
 def by_carrying_as_on_a_gpu(fixed_point_map, start, solver):
-    return search_carrying(fixed_point_map, start, solver, interval=4, trace=True)
+    return search_carrying(fixed_point_map, start, solver, interval=4, keep_jacobian=True, trace=True)
 
 
 def by_the_compiled_loop(fixed_point_map, start, solver):
-    return fixed_point_map.compiled_root(start, solver)
+    return fixed_point_map.compiled_root(start, solver, keep_jacobian=True)
 
 
 fast = pytest.mark.parametrize(
@@ -119,12 +120,72 @@ def test_a_batch_with_a_hard_or_a_spoilt_sample_is_left_to_the_general_driver(se
 def test_newton_takes_the_compiled_loop_if_asked_to(monkeypatch):
     fixed_point_map, start = maps_to_solve(20)
     asked = []
-    monkeypatch.setattr(ReducedQuadraticMap, "compiled_root", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(ReducedQuadraticMap, "compiled_root", lambda *arguments, **_: asked.append(arguments))
     solve(fixed_point_map, start, Newton(), keep_jacobian=True)
     assert not asked
     root = solve(fixed_point_map, start, Newton(compiled=True), keep_jacobian=True)
     assert len(asked) == 1
     assert root.unconverged == 0
+
+
+@torch.no_grad()
+@fast
+def test_a_sample_that_picard_already_solves_has_paid_for_its_jacobian(search):
+    fixed_point_map, start = maps_to_solve(30)
+    solved = solve(fixed_point_map, start, Newton(tolerance=1e-12)).w
+    start[:10] = solved[:10]
+    expected = by_the_general_driver(fixed_point_map, start, Newton())
+    found = search(fixed_point_map, start, Newton())
+    assert expected.evaluations[:10].tolist() == [1] * 10
+    assert bool((expected.evaluations[10:] > 2).all())
+    for root in (expected, found):
+        assert torch.equal(root.jacobian_evaluations, (expected.evaluations - 1).clamp(min=1))
+        assert (root.jacobian - fixed_point_map.jacobian_at_root(root.w)).abs().max() < 1e-12
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("outputs", [1, 3, 5])
+def test_another_number_of_outputs_than_of_state_entries_is_refused(outputs, compiled):
+    torch.manual_seed(1)
+    operators, lift = torch.randn(outputs, 16, 16), nearest_lift(16, 4)
+    fixed_point_map = ReducedQuadraticMap.of(operators + operators.mT, torch.randn(6, 16), lift, MapCost())
+    with pytest.raises(ValueError, match=rf"outputs of shape \(6, {outputs}\) for a state of shape \(6, 4\)"):
+        solve(fixed_point_map, torch.zeros(6, 4), Newton(compiled=compiled))
+
+
+@torch.no_grad()
+def test_what_the_compiled_loop_is_not_for_is_carried(monkeypatch):
+    large, start = maps_to_solve(5, num_qubits=7)
+    assert not large.is_compiled
+    monkeypatch.setattr(_Search, "answer", lambda _: pytest.fail("the general driver ran"))
+    assert solve(large, start, Newton(compiled=True)).unconverged == 0
+
+
+@torch.no_grad()
+def test_a_numba_that_cannot_be_loaded_is_a_warning(monkeypatch):
+    fixed_point_map, start = maps_to_solve(5)
+    monkeypatch.setitem(sys.modules, "qdeq_qiskit.backends.maps.compiled_newton", None)
+    quadratic._loop.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="numba cannot be loaded"):
+            root = solve(fixed_point_map, start, Newton(compiled=True))
+    finally:
+        quadratic._loop.cache_clear()
+    assert torch.equal(root.w, solve(fixed_point_map, start, Newton()).w)
+
+
+@needs_numba
+def test_where_no_folder_can_be_written_to_nothing_is_kept(monkeypatch):
+    from numba.core import dispatcher
+
+    from qdeq_qiskit.backends.maps.compiled_newton import _compiled
+
+    def refuse(_):
+        raise RuntimeError("cannot cache function 'doubled': no locator available")
+
+    monkeypatch.setattr(dispatcher, "FunctionCache", refuse)
+    assert _compiled(lambda x: 2 * x)(4) == 8
 
 
 def test_compiled_is_true_or_false():

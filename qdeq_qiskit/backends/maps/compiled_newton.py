@@ -7,6 +7,8 @@ Sixteen samples go side by side, the last axis of every array here, so that each
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from numba import njit
@@ -17,17 +19,25 @@ from qdeq_qiskit.equilibrium._root import MOST_ITERATIONS, converged_root
 
 LANES = 16
 
-_compiled = njit(cache=True, error_model="numpy", fastmath={"contract"})
+
+def _compiled(function):
+    """The function as machine code, kept on disk for the next process where there is a folder to write to."""
+    compiled = partial(njit, error_model="numpy", fastmath={"contract"})
+    try:
+        return compiled(cache=True)(function)
+    except RuntimeError:  # neither this folder, nor the user's cache, nor NUMBA_CACHE_DIR
+        return compiled(function)
 
 
-def newton_root(gram: Tensor, samples: Tensor, start: Tensor, solver: Newton) -> Root | None:
-    """What Newton's first attempt finds, with the Jacobian; None if not every sample converges soon.
+def newton_root(gram: Tensor, samples: Tensor, start: Tensor, solver: Newton, *, keep_jacobian: bool) -> Root | None:
+    """What Newton's first attempt finds; None if not every sample converges soon.
 
     Args:
-        gram: as that of `ReducedQuadraticMap`, ((K+1) n, n), on the CPU.
+        gram: as that of `ReducedQuadraticMap`, ((K+1) n, n) with K = n, on the CPU.
         samples: likewise, ((K+1)(n+1) + n, B).
         start: the first iterate, (B, n), with B at least 1.
         solver: its options.
+        keep_jacobian: whether `Root.jacobian` is wanted.
     """
     batch, states = start.shape
     w = start.clone(memory_format=torch.contiguous_format)
@@ -47,7 +57,8 @@ def newton_root(gram: Tensor, samples: Tensor, start: Tensor, solver: Newton) ->
     )
     if not converged:
         return None
-    return converged_root(w, residual, relative, evaluations, jacobian=jacobian, picard_steps=solver.picard_steps)
+    kept = jacobian if keep_jacobian else None
+    return converged_root(w, residual, relative, evaluations, jacobian=kept, picard_steps=solver.picard_steps)
 
 
 @_compiled

@@ -2,6 +2,7 @@ r"""The amplitude-encoded map: :math:`q_k(v) = v^T A_k v / v^T v` with :math:`A_
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -136,12 +137,17 @@ class ReducedQuadraticMap(FixedPointMap):
     def carries(self) -> bool:
         return True
 
-    def compiled_root(self, start: Tensor, solver: Newton) -> Root | None:
-        if self._gram.device.type != "cpu" or self._gram.shape[1] > MOST_COMPILED_STATES or not _has_numba():
-            return None
-        from qdeq_qiskit.backends.maps.compiled_newton import newton_root
+    @property
+    def is_compiled(self) -> bool:
+        rows, states = self._gram.shape
+        # The loop reads memory by its own count: as many outputs as state entries, and the norm.
+        square = rows == (states + 1) * states
+        return square and states <= MOST_COMPILED_STATES and self._gram.device.type == "cpu" and _loop() is not None
 
-        return newton_root(self._gram, self._samples, start, solver)
+    def compiled_root(self, start: Tensor, solver: Newton, *, keep_jacobian: bool) -> Root | None:
+        newton_root = _loop()
+        assert newton_root is not None
+        return newton_root(self._gram, self._samples, start, solver, keep_jacobian=keep_jacobian)
 
     def with_inputs(self, inputs: tuple[Tensor, ...]) -> ReducedQuadraticMap:
         gram, samples = inputs
@@ -172,8 +178,16 @@ class ReducedQuadraticMap(FixedPointMap):
 
 
 @cache
-def _has_numba() -> bool:
-    return find_spec("numba") is not None
+def _loop() -> Callable[..., Root | None] | None:
+    """Newton's method as a compiled loop; None where numba is not installed or does not go with what is."""
+    if find_spec("numba") is None:
+        return None
+    try:
+        from qdeq_qiskit.backends.maps.compiled_newton import newton_root
+    except ImportError as error:
+        warnings.warn(f"numba cannot be loaded, so nothing is compiled: {error}", RuntimeWarning, stacklevel=2)
+        return None
+    return newton_root
 
 
 @lru_cache(maxsize=16)
