@@ -1,4 +1,4 @@
-"""From images to features: pixels normalised, pooled, and laid out in a row."""
+"""From images to features: pixels normalised, resized, pooled, and laid out in a row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Pooling(BaseModel):
 
 @final
 class Features(BaseModel):
-    """How images become features: x = pool((pixels − mean) / std), row by row.
+    """How images become features: x = pool(resize((pixels − mean) / std)), row by row.
 
     The shipped normalisation is MNIST's mean and standard deviation, which the paper uses for every data set.
     """
@@ -39,6 +39,11 @@ class Features(BaseModel):
     )
     std: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=0.3081, description="What pixels are then divided by."
+    )
+    resize: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        default=None,
+        description="Side in pixels of the square that images are made (bilinear, averaging where they shrink), before "
+        "pooling; null to leave them as they are.",
     )
     pool: Pooling | None = Field(default=None, description="Average pooling; null for none.")
 
@@ -60,29 +65,44 @@ class Features(BaseModel):
         if images.dtype == torch.uint8:
             images = images.float() / 255
         self._warn_of_range(images)
-        if self.pool is None:
-            return ((images - self.mean) / self.std).flatten(1)
-        kernel, padding = self.pool.kernel, self.pool.padding
-        if min(images.shape[1:]) + 2 * padding < kernel or padding > kernel // 2:
-            raise ValueError(
-                f"images of {images.shape[1]}×{images.shape[2]} pixels cannot be pooled with kernel {kernel} and "
-                f"padding {padding}; the kernel must fit into the padded image, the padding into half the kernel"
-            )
-        pooled = [
-            torch.nn.functional.avg_pool2d(
-                (part - self.mean).div_(self.std).unsqueeze(1), kernel, self.pool.stride or kernel, padding
-            ).flatten(1)
-            for part in images.split(chunk)
-        ]
-        return torch.cat(pooled) if pooled else images.new_zeros(0, 0)
+        self._check_window(*images.shape[1:])
+        return torch.cat([self._of_part(part) for part in images.split(chunk)])
 
     def hint(self, height: int, width: int, wanted: int) -> str:
         """Which pooling gives so many features of images of this size, in words; nothing if none is simple."""
+        height, width = self._sides(height, width)
         side = math.isqrt(wanted)
         kernel = height // side if side else 0
         if height != width or side * side != wanted or kernel < 1 or height // kernel != side:
             return ""
         return f" (none gives {wanted})" if kernel == 1 else f" (kernel: {kernel} gives {wanted})"
+
+    def _sides(self, height: int, width: int) -> tuple[int, int]:
+        """Those of the images that are pooled."""
+        return (height, width) if self.resize is None else (self.resize, self.resize)
+
+    def _check_window(self, height: int, width: int) -> None:
+        if self.pool is None:
+            return
+        height, width = self._sides(height, width)
+        kernel, padding = self.pool.kernel, self.pool.padding
+        if min(height, width) + 2 * padding < kernel or padding > kernel // 2:
+            raise ValueError(
+                f"images of {height}×{width} pixels cannot be pooled with kernel {kernel} and "
+                f"padding {padding}; the kernel must fit into the padded image, the padding into half the kernel"
+            )
+
+    def _of_part(self, images: Tensor) -> Tensor:
+        images = (images - self.mean).div_(self.std).unsqueeze(1)
+        if self.resize is not None:
+            side = (self.resize, self.resize)
+            # Antialiased, as Pillow resizes and torchvision does by default.
+            images = torch.nn.functional.interpolate(images, side, mode="bilinear", antialias=True)
+        if self.pool is not None:
+            images = torch.nn.functional.avg_pool2d(
+                images, self.pool.kernel, self.pool.stride or self.pool.kernel, self.pool.padding
+            )
+        return images.flatten(1)
 
     def _warn_of_range(self, images: Tensor) -> None:
         """Numbers from 0 to 255 look like images, too, and are a mistake here."""

@@ -31,7 +31,7 @@ def read_array_file(path: Path) -> WholeSet:
     Raises:
         DataError: the file is missing, damaged, holds Python objects or other arrays, or they cannot be used.
     """
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     unknown = sorted(set(arrays) - set(KEYS))
     missing = [key for key in KEYS[:2] if key not in arrays]
     for split in ("valid", "test"):
@@ -80,7 +80,12 @@ def save_splits(splits: ImageSplits, path: Path) -> None:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def _arrays(path: Path) -> dict[str, Any]:
+def read_arrays(path: Path) -> dict[str, Any]:
+    """All arrays of an .npz file.
+
+    Raises:
+        DataError: the file is missing or damaged, too large, or holds Python objects.
+    """
     if path.is_dir():
         raise DataError(f"{path}: is a folder; expected an .npz file (for a folder of images: data.name=image_folder)")
     if not path.is_file():

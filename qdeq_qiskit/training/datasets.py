@@ -1,4 +1,4 @@
-"""The data sets that recipes name: scikit-learn's bundled digits, MNIST, FashionMNIST, and those of users."""
+"""The data sets that recipes name: scikit-learn's bundled digits, MNIST, FashionMNIST, CIFAR-10, and those of users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator, model_validator
 
-from qdeq_qiskit.training import idx
+from qdeq_qiskit.training import cifar10, idx
 from qdeq_qiskit.training.array_file import read_array_file
 from qdeq_qiskit.training.errors import DataError
 from qdeq_qiskit.training.image_folder import read_image_folder
@@ -25,9 +25,10 @@ class DataRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["digits", "mnist", "fashion_mnist", "image_folder", "arrays"] = Field(
-        description="digits: scikit-learn's bundled 8×8 set; mnist, fashion_mnist: 28×28, from a folder or by "
-        "download; image_folder: PNG and JPEG files, a sub-folder for each class; arrays: an .npz file."
+    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "arrays"] = Field(
+        description="digits: scikit-learn's bundled 8×8 set; mnist, fashion_mnist: 28×28, and cifar10: 32×32 in gray, "
+        "from a folder or by download; image_folder: PNG and JPEG files, a sub-folder for each class; arrays: an .npz "
+        "file."
     )
     path: str | None = Field(
         default=None, description="The folder of image_folder, or the file of arrays; of no other set."
@@ -88,7 +89,8 @@ def load_splits(recipe: DataRecipe, *, data_dir: Path | None = None) -> ImageSpl
 
     Args:
         recipe: what to read.
-        data_dir: folder with the files of a set that is not bundled and has no path; see `idx.read_split`.
+        data_dir: folder with the files of a set that is not bundled and has no path; see `idx.read_split` and
+            `cifar10.read_cifar10`.
 
     Raises:
         DataError: the data are missing or damaged, or too few for the splits.
@@ -155,6 +157,11 @@ def _idx(source: idx.IDXSource, class_names: tuple[str, ...]) -> Callable[[DataR
     return read
 
 
+def _cifar10(recipe: DataRecipe, data_dir: Path | None) -> WholeSet:
+    train, test = cifar10.read_cifar10(data_dir)
+    return WholeSet(cifar10.NAMES, train, test=test)
+
+
 def _image_folder(recipe: DataRecipe, data_dir: Path | None) -> WholeSet:
     assert recipe.path is not None
     return read_image_folder(Path(recipe.path), size=recipe.size)
@@ -171,6 +178,7 @@ _READERS: dict[str, Callable[[DataRecipe, Path | None], WholeSet]] = {
     "digits": _digits,
     "mnist": _idx(idx.MNIST, _NUMERALS),
     "fashion_mnist": _idx(idx.FASHION_MNIST, _GARMENTS),
+    "cifar10": _cifar10,
     "image_folder": _image_folder,
     "arrays": _arrays,
 }

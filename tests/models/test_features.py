@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -51,3 +52,29 @@ def test_a_window_that_does_not_fit_is_refused_with_the_sizes(pool: Pooling) -> 
 def test_images_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected \(batch, height, width\)"):
         Features().of(torch.rand(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(32, 32, 28), (32, 20, 7), (8, 8, 12)])
+def test_resizing_is_pillows(height: int, width: int, side: int) -> None:
+    images = torch.rand(2, height, width, generator=torch.Generator().manual_seed(0))
+    features = Features(mean=0.1, std=0.5, resize=side).of(images)
+    for row, image in zip(features, images, strict=True):
+        picture = PIL.Image.fromarray((image.numpy() - np.float32(0.1)) / np.float32(0.5))
+        resized = np.asarray(picture.resize((side, side), PIL.Image.Resampling.BILINEAR))
+        np.testing.assert_allclose(row.numpy(), resized.ravel(), atol=1e-5)
+
+
+def test_what_was_resized_is_pooled_as_images_of_that_size_are() -> None:
+    images = torch.rand(3, 32, 32, dtype=torch.float64)
+    pool = Pooling(kernel=5, stride=3, padding=2)
+    resized = Features(mean=0, std=1, resize=28).of(images).reshape(3, 28, 28)
+    features = Features(resize=28, pool=pool).of(images)
+    assert features.shape == (3, 100)
+    torch.testing.assert_close(features, Features(pool=pool).of(resized))
+    assert Features(resize=28, pool=pool).of(images[:0]).shape == (0, 100)
+
+
+def test_the_size_after_resizing_is_what_pooling_must_fit() -> None:
+    with pytest.raises(ValueError, match="images of 4×4 pixels cannot be pooled with kernel 6"):
+        Features(resize=4, pool=Pooling(kernel=6)).of(torch.rand(1, 32, 32))
+    assert Features(resize=28).hint(32, 32, 16) == " (kernel: 7 gives 16)"

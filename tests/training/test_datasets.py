@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from qdeq_qiskit.training import DataError, DataRecipe, load_splits
+from qdeq_qiskit.training.cifar10 import read_cifar10
 
 needs_mnist = pytest.mark.skipif(
     not os.environ.get("QDEQ_DATA_DIR"),
     reason="needs the real MNIST files: set QDEQ_DATA_DIR to a folder that holds mnist/ and fashion_mnist/",
+)
+
+needs_cifar10 = pytest.mark.skipif(
+    not (Path(os.environ.get("QDEQ_DATA_DIR", "")) / "cifar10" / "cifar10_gray32.npz").is_file(),
+    reason="needs the real CIFAR-10: set QDEQ_DATA_DIR to a folder that holds cifar10/cifar10_gray32.npz",
 )
 
 
@@ -71,6 +78,16 @@ def test_mnist4_has_the_papers_test_set_and_a_stratified_fifth_for_validation() 
 def test_fashion_mnist_names_its_classes() -> None:
     splits = load_splits(DataRecipe(name="fashion_mnist", classes=(0, 9), limit=20))
     assert splits.class_names == ("t-shirt", "ankle boot")
+
+
+@needs_cifar10
+def test_the_real_cifar10_has_its_sizes_classes_and_brightness() -> None:
+    (train, train_labels), (test, test_labels) = read_cifar10()
+    assert (train.shape, test.shape) == ((50_000, 32, 32), (10_000, 32, 32))
+    assert np.bincount(train_labels).tolist() == [5000] * 10
+    assert np.bincount(test_labels).tolist() == [1000] * 10
+    # The luma of the mean colour (0.4914, 0.4822, 0.4465) that is known of the training images.
+    assert train.mean() / 255 == pytest.approx(0.299 * 0.4914 + 0.587 * 0.4822 + 0.114 * 0.4465, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from qdeq_qiskit.recipes import RecipeError
 from qdeq_qiskit.training import TrainingRecipe
 
 SHIPPED = [entry.name for entry in recipes.list_recipes("training")]
-SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28}
+SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28, "cifar10": 32}
 
 
 def test_the_recipes_that_were_promised_are_shipped() -> None:
-    promised = {"digits", "digits10", "mnist4", "mnist4-angle", "mnist4-direct", "mnist4-warmup", "fashion4"}
+    promised = {"digits", "digits10", "mnist4", "mnist4-angle", "mnist4-direct", "mnist4-warmup", "fashion4", "cifar10"}
     assert promised <= set(SHIPPED)
 
 
