@@ -54,6 +54,7 @@ class Equilibrium(nn.Module):
         lift: R, (d, n), for z = R w; see `nearest_lift`. None for a layer f(w, x).
         state_size: n; needed without a lift only.
         solver: how the fixed point is found; for a sampled layer `SampledSolver` knows its noise.
+        test_solver: how it is found in evaluation mode (`module.eval()`); None for the same way.
         adjoint: how it is differentiated.
         penalty: the Jacobian penalty in `Solution.penalty`, or None. Most are differentiated through the layer's
             Jacobian, so the layer must be twice differentiable.
@@ -86,6 +87,7 @@ class Equilibrium(nn.Module):
         lift: Tensor | None = None,
         state_size: int | None = None,
         solver: Solver | None = None,
+        test_solver: Solver | None = None,
         adjoint: Adjoint | None = None,
         penalty: JacobianPenalty | None = None,
         mode: Literal["implicit", "direct", "coherent"] = "implicit",
@@ -102,6 +104,7 @@ class Equilibrium(nn.Module):
         self.register_buffer("lift", lift, persistent=False)
         self.state_size = state_size_of(layer, lift, state_size)
         self.solver = Newton() if solver is None else solver
+        self.test_solver = test_solver
         self.adjoint = ImplicitAdjoint() if adjoint is None else adjoint
         self.penalty = penalty
         self.mode = mode
@@ -114,13 +117,16 @@ class Equilibrium(nn.Module):
         self.warm_start = warm_start
         self.cost = cost or MapCost()
         self._hidden_parameters_checked = isinstance(layer, nn.Module | Bindable)
-        check_type("solver", self.solver, Solver)
+        solvers = [self.solver] if test_solver is None else [self.solver, test_solver]
+        for each in solvers:
+            check_type("solver" if each is self.solver else "test_solver", each, Solver)
         check_type("adjoint", self.adjoint, Adjoint)
         if penalty is not None:
             check_type("penalty", penalty, JacobianPenalty)
             penalty.check(lift)
         if mode == "implicit":
-            check_pair(self.solver, self.adjoint)
+            for each in solvers:
+                check_pair(each, self.adjoint)
         check_name("mode", mode, MODES)
         check_name("on_failure", on_failure, ON_FAILURE)
         check_count("layers", layers, least=1)
@@ -129,9 +135,15 @@ class Equilibrium(nn.Module):
                 f"mode 'coherent' applies its layer once, but layers={layers}: deepen the layer's circuit."
             )
         if mode == "implicit" and isinstance(layer, Bindable):
-            layer.check_solver(self.solver, self.state_size)
+            for each in solvers:
+                layer.check_solver(each, self.state_size)
         check_count("warmup_steps", warmup_steps, least=0)
         check_count("warmup_layers", warmup_layers, least=1)
+
+    @property
+    def current_solver(self) -> Solver:
+        """The solver of the mode that the module is in: training or evaluation."""
+        return self.solver if self.training or self.test_solver is None else self.test_solver
 
     def forward(self, x: Tensor, w0: Tensor | None = None, *, index: Tensor | None = None) -> Solution:
         """The equilibria of a batch.
@@ -189,7 +201,9 @@ class Equilibrium(nn.Module):
     def extra_repr(self) -> str:
         """Options, for `print(module)`."""
         warmup = f", warmup_steps={self.warmup_steps}" if self.warmup_steps else ""
-        return f"mode={self.mode!r}, solver={self.solver}, adjoint={self.adjoint}, penalty={self.penalty}{warmup}"
+        testing = "" if self.test_solver is None else f", test_solver={self.test_solver}"
+        options = f"mode={self.mode!r}, solver={self.solver}{testing}, adjoint={self.adjoint}, penalty={self.penalty}"
+        return f"{options}{warmup}"
 
     def _checked_index(self, index: Tensor | None, batch: int) -> Tensor | None:
         if self.warm_start is not None:
@@ -274,7 +288,7 @@ class Equilibrium(nn.Module):
             jacobian=found.jacobian,
             penalty=found.penalty,
             cost=fixed_point_map.cost,
-            solver=self.solver.kind,
+            solver=self.current_solver.kind,
             adjoint=self.adjoint.kind if differentiable else "none",
             mode="implicit",
             covariance=root.covariance,
@@ -297,19 +311,19 @@ class Equilibrium(nn.Module):
 
     def _keeps_jacobian_for_penalty(self, fixed_point_map: FixedPointMap) -> bool:
         # The statistical solver may have no Jacobian of some samples.
-        return fixed_point_map.records_known_jacobian and not isinstance(self.solver, SampledSolver)
+        return fixed_point_map.records_known_jacobian and not isinstance(self.current_solver, SampledSolver)
 
     def _solve(
         self, fixed_point_map: FixedPointMap, start: Tensor, *, differentiable: bool, keep_jacobian: bool
     ) -> Root:
         if differentiable and self.adjoint.records_solver:
-            return solve(fixed_point_map, start, self.solver, trace=self.trace)
+            return solve(fixed_point_map, start, self.current_solver, trace=self.trace)
         with torch.no_grad():
             frozen = fixed_point_map.frozen()
             return solve(
                 frozen,
                 start,
-                self.solver,
+                self.current_solver,
                 keep_jacobian=keep_jacobian,
                 keep_inverse=differentiable and self.adjoint.uses_inverse,
                 trace=self.trace,
@@ -337,7 +351,7 @@ class Equilibrium(nn.Module):
         why = " ".join(
             f"{count}: {reason}" for reason, count in solution.reason_counts().items() if reason not in SUCCESSES
         )
-        message = f"{failed} of {len(solution.converged)} samples did not converge to {self.solver.goal}. {why}"
+        message = f"{failed} of {len(solution.converged)} samples did not converge to {self.current_solver.goal}. {why}"
         if self.on_failure == "raise":
             raise NotConvergedError(message, solution)
         warnings.warn(message, NotConvergedWarning, stacklevel=5)

@@ -110,7 +110,7 @@ def expected_offset(
     matrix = None if lift is None else lift.numpy()
     if classifier.options.mode != "implicit":
         return _offset(first, other, displacement(first, other, tolerance=None, lift=matrix), _no_values(first))
-    tolerance = float(getattr(noisy.equilibrium.solver, "tolerance", _TOLERANCE))
+    tolerance = float(getattr(noisy.equilibrium.current_solver, "tolerance", _TOLERANCE))
     followed = Followed(*follow(noisy, images, first.state))
     moved = displacement(first, other, tolerance=tolerance, followed=followed, lift=matrix)
     return _offset(first, other, moved, _value_offsets(ideal, images, other))
@@ -144,7 +144,7 @@ def offset_report(
     # A root that moved by what the encoder's noise moves it has not changed its branch.
     moved = np.where(np.isfinite(expected.moved), expected.moved, 0.0)
     followed = Followed(surrogate.state + moved, surrogate.converged)
-    found = displacement(surrogate, other, tolerance=equilibrium.solver.tolerance, followed=followed, lift=lift)
+    found = displacement(surrogate, other, tolerance=equilibrium.current_solver.tolerance, followed=followed, lift=lift)
     values = _value_offsets(classifier, images, circuits)
     return OffsetReport(expected, _offset(surrogate, circuits, found, values))
 

@@ -89,7 +89,7 @@ def bootstrap(
     features = surrogate.features(torch.from_numpy(images.pixels)).double()
     lift = nearest_lift(surrogate.circuit.num_features, surrogate.circuit.num_outputs, dtype=torch.float64)
     options = surrogate.options
-    solver = surrogate.equilibrium.solver if options.mode == "implicit" else None
+    solver = surrogate.equilibrium.current_solver if options.mode == "implicit" else None
     layers = options.layers if options.mode == "direct" else 1
     own, _ = solve_replicates(measured.operators.unsqueeze(0), features, lift, solver=solver, layers=layers)
     draws = measured.replicates(replicates, seed=seed)

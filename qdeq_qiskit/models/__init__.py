@@ -4,6 +4,7 @@ from qdeq_qiskit.models.classifier import QDEQClassifier
 from qdeq_qiskit.models.deq import DEQClassifier
 from qdeq_qiskit.models.features import Features, Pooling
 from qdeq_qiskit.models.output import ClassifierOutput
+from qdeq_qiskit.models.penalty_schedule import PenaltySchedule
 from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
 from qdeq_qiskit.models.storage import ModelFileError
 
@@ -14,6 +15,7 @@ __all__ = [
     "Features",
     "ModelFileError",
     "ModelRecipe",
+    "PenaltySchedule",
     "Pooling",
     "QDEQClassifier",
 ]

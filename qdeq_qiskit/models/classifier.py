@@ -61,12 +61,15 @@ class QDEQClassifier(nn.Module):
         _train_only(weight, circuit, self.options.trainable)
 
         solver = self.options.solver.make() if self.options.solver is not None else backend.default_solver()
+        test_solver = self.options.test_solver
         penalty = self.options.penalty
         self.penalty_weight = penalty.weight if penalty is not None else 0.0
+        self.penalty_schedule = penalty.schedule if penalty is not None else None
         self.equilibrium = Equilibrium(
             layer,
             lift=nearest_lift(circuit.num_features, circuit.num_outputs).to(weight),
             solver=solver,
+            test_solver=None if test_solver is None else test_solver.make(),
             adjoint=self.options.adjoint.make(),
             penalty=penalty.make() if penalty is not None and penalty.weight > 0 else None,
             mode=self.options.mode,
@@ -145,7 +148,7 @@ class QDEQClassifier(nn.Module):
     def on_backend(self, backend: Backend) -> QDEQClassifier:
         """The same weights, copied, on another backend.
 
-        Between exact backends the solver stays; towards a sampled one, that backend's own default takes over.
+        Between exact backends the solvers stay; towards a sampled one, that backend's own default takes over.
         """
         if self.recipe is not None:
             other = QDEQClassifier.from_recipe(self.recipe.on_backend(backend), seed=0)

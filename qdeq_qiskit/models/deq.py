@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from qdeq_qiskit.equilibrium import Equilibrium
 from qdeq_qiskit.models.output import ClassifierOutput, read_equilibrium, restart_shots
+from qdeq_qiskit.models.penalty_schedule import PenaltySchedule
 from qdeq_qiskit.models.tensors import copies_of, take_over
 
 
@@ -26,6 +27,7 @@ class DEQClassifier(nn.Module):
             that already.
         dropout: the probability that an entry of the state is dropped in training.
         penalty_weight: the factor of the Jacobian penalty in the loss, where the equilibrium has a penalty.
+        penalty_schedule: how that factor changes over the epochs; None for a constant one.
 
     Raises:
         ValueError: a part is no torch module, or a number is out of range.
@@ -39,6 +41,7 @@ class DEQClassifier(nn.Module):
         embedding: nn.Module | None = None,
         dropout: float = 0.0,
         penalty_weight: float = 0.8,
+        penalty_schedule: PenaltySchedule | None = None,
     ) -> None:
         super().__init__()
         _check_module("equilibrium", equilibrium, Equilibrium)
@@ -54,6 +57,7 @@ class DEQClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = head
         self.penalty_weight = penalty_weight
+        self.penalty_schedule = penalty_schedule
 
     def features(self, inputs: Tensor) -> Tensor:
         """Inputs, (B, ...), as `classify` takes them: finite, on the model's device and in its precision.

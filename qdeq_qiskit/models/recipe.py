@@ -11,6 +11,7 @@ from qdeq_qiskit.backends.solver_choice import Choice, SolverChoice
 from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit
 from qdeq_qiskit.equilibrium import check_pair, make_adjoint, make_penalty, serves
 from qdeq_qiskit.models.features import Features
+from qdeq_qiskit.models.penalty_schedule import PenaltySchedule
 
 
 @final
@@ -36,6 +37,9 @@ class PenaltyChoice(Choice):
     kind: str = Field(default="reduced", description="Which one; the other keys are its options.")
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.8, description="Factor of the penalty in the loss."
+    )
+    schedule: PenaltySchedule | None = Field(
+        default=None, description="How that weight changes over the epochs; null for a constant one."
     )
 
     @model_validator(mode="after")
@@ -70,6 +74,10 @@ class ModelRecipe(BaseModel):
     solver: SolverChoice | None = Field(
         default=None, description="How the fixed point is found; null for the backend's own default."
     )
+    test_solver: SolverChoice | None = Field(
+        default=None,
+        description="How it is found in evaluation mode (validation, testing, use); null for the same way.",
+    )
     adjoint: AdjointChoice = Field(default=AdjointChoice(), description="How the fixed point is differentiated.")
     penalty: PenaltyChoice | None = Field(
         default=PenaltyChoice(), description="Jacobian penalty in the loss; null for none."
@@ -94,6 +102,9 @@ class ModelRecipe(BaseModel):
                 f"the adjoint {self.adjoint.kind!r} needs a solver that estimates the inverse of I − J, which no "
                 "backend's default does: give one, such as solver: {kind: broyden}"
             )
+        if self.mode == "implicit" and self.test_solver is not None:
+            # There may be gradients in evaluation mode, too.
+            check_pair(self.test_solver.make(), self.adjoint.make())
         return self
 
     def circuit(self, qnn: QNNCircuit) -> QNNCircuit:
@@ -105,7 +116,7 @@ class ModelRecipe(BaseModel):
         return qnn.repeated(self.layers) if self.mode == "coherent" else qnn
 
     def on_backend(self, old: Backend, new: Backend) -> Self:
-        """These options on another backend: between exact ones the solver stays, else the default takes over.
+        """These options on another backend: between exact ones the solvers stay, else the default takes over.
 
         With it goes an adjoint that the new solver does not serve: one through iterations that cannot be differentiated
         through, or one that needs an estimate of the inverse.
@@ -113,7 +124,9 @@ class ModelRecipe(BaseModel):
         if old.exact and new.exact:
             return self
         kept = serves(new.default_solver(), self.adjoint.make())
-        return self.model_copy(update={"solver": None, "adjoint": self.adjoint if kept else AdjointChoice()})
+        return self.model_copy(
+            update={"solver": None, "test_solver": None, "adjoint": self.adjoint if kept else AdjointChoice()}
+        )
 
 
 @final

@@ -34,13 +34,16 @@ def chosen_backend(backend: Any) -> Backend:
     return backend
 
 
-def chosen_model(*, mode: Any, layers: Any, solver: Any, adjoint: Any, penalty: Any, dropout: Any) -> ModelRecipe:
+def chosen_model(
+    *, mode: Any, layers: Any, solver: Any, test_solver: Any, adjoint: Any, penalty: Any, dropout: Any
+) -> ModelRecipe:
     """What is around the circuit.
 
     Args:
         mode: implicit, direct or coherent.
         layers: of the latter two.
         solver: a solver's kind, or a mapping with `kind` and options; None for the backend's default.
+        test_solver: the one that predicts, in the same way; None for the same one.
         adjoint: an adjoint, in the same way.
         penalty: the weight of the reduced Jacobian penalty, 0 or None for none; or a mapping with `kind`, `weight`.
         dropout: probability that an entry of the state is dropped in training.
@@ -54,6 +57,7 @@ def chosen_model(*, mode: Any, layers: Any, solver: Any, adjoint: Any, penalty: 
         "mode": mode,
         "layers": layers,
         "solver": as_mapping(solver),
+        "test_solver": as_mapping(test_solver),
         "adjoint": as_mapping(adjoint),
         "penalty": as_mapping(penalty),
         "dropout": dropout,
@@ -62,26 +66,37 @@ def chosen_model(*, mode: Any, layers: Any, solver: Any, adjoint: Any, penalty: 
     return recipe
 
 
-def chosen_optimisation(*, validation_fraction: Any, **options: Any) -> OptimisationRecipe:
+def chosen_optimisation(
+    *, validation_fraction: Any, optimiser: Any, schedule: Any, **options: Any
+) -> OptimisationRecipe:
     """How the weights are trained.
 
     Args:
         validation_fraction: share of the samples that is held out, or None.
-        options: the fields of `OptimisationRecipe`.
+        optimiser: an optimiser's kind, or a mapping with `kind` and options.
+        schedule: a schedule of the learning rate, in the same way, or None.
+        options: further fields of `OptimisationRecipe`.
 
     Raises:
-        ValueError: one of them is out of range, or early stopping has nothing to watch.
+        ValueError: one of them is out of range, or early stopping or a schedule has nothing to watch.
     """
     from qdeq_qiskit.training import OptimisationRecipe
+    from qdeq_qiskit.training.schedules import PlateauSchedule
 
     if validation_fraction is not None and not (
         isinstance(validation_fraction, numbers.Real) and 0 < float(validation_fraction) < 1
     ):
         raise ValueError(f"validation_fraction is {validation_fraction!r}; expected a number between 0 and 1, or None")
-    recipe: OptimisationRecipe = recipes.check(options, OptimisationRecipe, source=SOURCE)
+    data = options | {"optimiser": as_mapping(optimiser), "schedule": as_mapping(schedule)}
+    recipe: OptimisationRecipe = recipes.check(data, OptimisationRecipe, source=SOURCE)
     if recipe.early_stopping_patience is not None and validation_fraction is None:
         raise ValueError(
             "early_stopping_patience counts epochs without a better validation loss, so it needs samples to validate "
             "on; set validation_fraction, for instance to 0.1"
+        )
+    if isinstance(recipe.schedule, PlateauSchedule) and validation_fraction is None:
+        raise ValueError(
+            "the schedule 'plateau' watches the validation loss, so it needs samples to validate on; set "
+            "validation_fraction, for instance to 0.1"
         )
     return recipe

@@ -50,6 +50,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
             repeated `layers` times).
         layers: of the modes "direct" and "coherent".
         solver: "newton", "anderson", "broyden", …, or a mapping with `kind` and options; None for the backend's own.
+        test_solver: the solver that predicts and validates, in the same way; None for the same as in training.
         adjoint: "implicit", "jfb", "unrolled", …, or a mapping with `kind` and options.
         penalty: the weight of the reduced Jacobian penalty in the loss, 0 or None for none; or a mapping with `kind`,
             `weight` and options. Of the mode "implicit" only.
@@ -58,7 +59,10 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
             `Backend`. None for exact expectation values in double precision.
         epochs: passes over the samples.
         batch_size: samples in an optimiser step.
-        learning_rate: Adam's step size.
+        learning_rate: the optimiser's step size; with a schedule, the full one.
+        optimiser: "adam", "adamw", "sgd", "rmsprop", or a mapping with `kind` and torch's options.
+        schedule: of the learning rate: "cosine", or a mapping with `kind` (cosine, step, exponential, plateau,
+            constant) and torch's options; None for a constant rate. A warm start begins it anew.
         gradient_clip: the largest norm of the gradient; None for no limit.
         validation_fraction: share of the samples that is held out to choose the best epoch; None to train on all of
             them and keep the last epoch.
@@ -100,6 +104,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
         mode: str = "implicit",
         layers: int = 1,
         solver: Any = None,
+        test_solver: Any = None,
         adjoint: Any = "implicit",
         penalty: Any = 0.8,
         dropout: float = 0.05,
@@ -107,6 +112,8 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
         epochs: int = 100,
         batch_size: int = 32,
         learning_rate: float = 0.02,
+        optimiser: Any = "adam",
+        schedule: Any = None,
         gradient_clip: float | None = 0.25,
         validation_fraction: float | None = None,
         early_stopping_patience: int | None = None,
@@ -123,6 +130,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
         self.mode = mode
         self.layers = layers
         self.solver = solver
+        self.test_solver = test_solver
         self.adjoint = adjoint
         self.penalty = penalty
         self.dropout = dropout
@@ -130,6 +138,8 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.optimiser = optimiser
+        self.schedule = schedule
         self.gradient_clip = gradient_clip
         self.validation_fraction = validation_fraction
         self.early_stopping_patience = early_stopping_patience
@@ -212,13 +222,14 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
     def on_backend(self, backend: Any) -> Self:
         """A copy with the same weights, fitted, on another backend, for instance with shots or noise.
 
-        Between exact backends the solver stays; towards a sampled one, that backend's own default takes over.
+        Between exact backends the solvers stay; towards a sampled one, that backend's own default takes over.
         """
         check_is_fitted(self)
         old, new = self.model_.backend, chosen_backend(backend)
         other = copy.copy(self)
         other.backend = backend
-        other.solver = self.solver if old.exact and new.exact else None
+        if not (old.exact and new.exact):
+            other.solver = other.test_solver = None
         other.model_ = self.model_.on_backend(new)
         return other
 
@@ -264,6 +275,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
             mode=self.mode,
             layers=self.layers,
             solver=self.solver,
+            test_solver=self.test_solver,
             adjoint=self.adjoint,
             penalty=self.penalty,
             dropout=self.dropout,
@@ -278,6 +290,8 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
+            optimiser=self.optimiser,
+            schedule=self.schedule,
             gradient_clip=self.gradient_clip,
             early_stopping_patience=self.early_stopping_patience,
         )

@@ -78,7 +78,7 @@ def _moved(
     moved = displacement(
         first,
         outcome,
-        tolerance=equilibrium.solver.tolerance if sought else None,
+        tolerance=equilibrium.current_solver.tolerance if sought else None,
         followed=followed,
         lift=None if lift is None else lift.cpu().numpy(),
     )

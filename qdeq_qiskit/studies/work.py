@@ -102,7 +102,8 @@ def _classifier(cell: Cell, directory: StudyDirectory, backend: Backend) -> QDEQ
             classifier = QDEQClassifier.from_recipe(recipe, seed=0).eval()
         equilibrium = classifier.equilibrium
         if cell.tolerance is not None and backend.exact:
-            equilibrium.solver = replace(equilibrium.solver, tolerance=cell.tolerance)  # type: ignore[type-var]
+            equilibrium.solver = replace(equilibrium.current_solver, tolerance=cell.tolerance)  # type: ignore[type-var]
+            equilibrium.test_solver = None
         if backend.exact:
             _BUILT[key] = classifier
             while len(_BUILT) > MOST_BUILT:

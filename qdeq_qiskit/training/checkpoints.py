@@ -166,7 +166,8 @@ def check_checkpoint(path: Path, task: ClassifierTask) -> None:
 def write_history(directory: RunDirectory, history: list[dict[str, Any]]) -> None:
     """Write `history.csv`."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    columns = dict.fromkeys(name for row in history for name in row)  # rows of earlier versions have fewer
+    writer = csv.DictWriter(text, fieldnames=list(columns), restval="nan", lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     write_atomically(directory.history, text.getvalue())

@@ -15,6 +15,7 @@ from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.images import ImageSplits
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
+from qdeq_qiskit.training.schedules import CosineSchedule
 
 
 @contextlib.contextmanager
@@ -65,6 +66,14 @@ def check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> N
                 f"{path}: the run was begun with {key} = {before.get(key)!r}, not {now.get(key)!r}; only "
                 "optimisation.epochs may change when a run is continued"
             )
+    schedule = recorded.optimisation.schedule
+    spans = isinstance(schedule, CosineSchedule) and schedule.T_max is None
+    if spans and recorded.optimisation.epochs != given.optimisation.epochs:
+        raise RunError(
+            f"{path}: the run was begun with a cosine over all of its {recorded.optimisation.epochs} epochs "
+            f"(optimisation.schedule.T_max is null), so it cannot be continued to {given.optimisation.epochs}; begin "
+            "anew"
+        )
 
 
 def check_same_data(directory: RunDirectory, splits: ImageSplits) -> None:

@@ -169,7 +169,7 @@ def _expected(
     own, other = classifiers
     if not own.backend.exact:
         return None, None
-    tolerance = max(each.equilibrium.solver.tolerance for each in classifiers)
+    tolerance = max(each.equilibrium.current_solver.tolerance for each in classifiers)
     if other.backend.noisy == own.backend.noisy is False:
         return tolerance, None
     exact = other

@@ -13,11 +13,15 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from qdeq_qiskit.equilibrium import NotConvergedWarning
+from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.batches import Batches
 from qdeq_qiskit.training.errors import DataError, SetupError
 from qdeq_qiskit.training.images import Images
 from qdeq_qiskit.training.loop import KeepBest, run_epochs, torch_threads
+from qdeq_qiskit.training.optimisers import check_decay
+from qdeq_qiskit.training.preparation import setting_up
 from qdeq_qiskit.training.recipe import OptimisationRecipe
+from qdeq_qiskit.training.schedules import PlateauSchedule
 from qdeq_qiskit.training.task import Batch, ClassifierTask, Loss, Trainable
 from qdeq_qiskit.training.users_arrays import as_array, stacked
 
@@ -129,6 +133,13 @@ def train_on_features(
             f"early_stopping_patience is {optimisation.early_stopping_patience}, but there are no samples to validate "
             "on; give some, or set it to None"
         )
+    watching = "schedule is plateau" if isinstance(optimisation.schedule, PlateauSchedule) else None
+    watching = watching or ("track_spectral_radius is True" if optimisation.track_spectral_radius else None)
+    if watching is not None and valid is None:
+        raise SetupError(f"{watching}, but there are no samples to validate on; give some, or leave it out")
+    if isinstance(model, QDEQClassifier):
+        with setting_up():
+            check_decay(optimisation.optimiser, model.options.trainable)
     task, keep = ClassifierTask(model, optimisation, loss), KeepBest()
     order = Batches(*data, batch_size=optimisation.batch_size, seed=seed)
     watched = None if valid is None else Batches(*valid, batch_size=VALIDATION_BATCH)

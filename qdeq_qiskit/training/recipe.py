@@ -10,9 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from qdeq_qiskit import recipes
 from qdeq_qiskit.backends.kinds import AnyBackend
 from qdeq_qiskit.circuits import CircuitRecipe
+from qdeq_qiskit.equilibrium import Solver
 from qdeq_qiskit.models import ClassifierRecipe, ModelRecipe
 from qdeq_qiskit.training.datasets import DataRecipe
 from qdeq_qiskit.training.images import ImageSplits
+from qdeq_qiskit.training.optimisers import AdamOptimiser, AnyOptimiser, check_decay
+from qdeq_qiskit.training.schedules import AnySchedule
 
 KIND = "training"
 REFERENCES = {"circuit": "circuits", "backend": "backends", "backend.noise": "noise"}
@@ -20,20 +23,29 @@ REFERENCES = {"circuit": "circuits", "backend": "backends", "backend.noise": "no
 
 @final
 class OptimisationRecipe(BaseModel):
-    """How the weights are trained: Adam at a constant rate, clipped gradients, the best epoch by validation loss."""
+    """How the weights are trained: optimiser, learning rate, clipped gradients, the best epoch by validation loss."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=100, description="Passes over the training set.")
     batch_size: Annotated[int, Field(ge=1, le=10**9)] = Field(default=256, description="Samples in an optimiser step.")
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=5e-3, description="Adam's step size."
+        default=5e-3, description="The optimiser's step size; with a schedule, the full one."
+    )
+    optimiser: AnyOptimiser = Field(default=AdamOptimiser(), description="What takes the steps.")
+    schedule: AnySchedule | None = Field(
+        default=None, description="How the learning rate changes; null for a constant one."
     )
     gradient_clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=0.25, description="Largest norm of the gradient of all weights together; null for no limit."
     )
     early_stopping_patience: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None, description="Stop after so many epochs without a better validation loss; null for never."
+    )
+    track_spectral_radius: bool = Field(
+        default=False,
+        description="Whether each epoch's figures have the spectral radius of ∂f/∂w at the validation samples' "
+        "equilibria, its median and its largest; for solvers that know the Jacobian there.",
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=1,
@@ -70,6 +82,29 @@ class TrainingRecipe(BaseModel):
             hint = f"did you mean {close!r}? " if close else ""
             raise ValueError(f"model.trainable is {group!r}; {hint}this circuit has {', '.join(groups)}")
         return self
+
+    @model_validator(mode="after")
+    def _optimisation_fits(self) -> Self:
+        check_decay(self.optimisation.optimiser, self.model.trainable)
+        if self.optimisation.track_spectral_radius and self.model.mode != "implicit":
+            raise ValueError(
+                f"optimisation.track_spectral_radius is for equilibria; in mode {self.model.mode} there are none: set "
+                "it to false"
+            )
+        if self.optimisation.track_spectral_radius and not self.testing_solver().uses_jacobian:
+            raise ValueError(
+                f"optimisation.track_spectral_radius is for solvers that know the Jacobian, and "
+                f"{self.testing_solver().kind!r} does not: set it to false, or model.test_solver to {{kind: newton}}"
+            )
+        return self
+
+    def training_solver(self) -> Solver:
+        """The solver in training."""
+        return self.model.solver.make() if self.model.solver else self.backend.default_solver()
+
+    def testing_solver(self) -> Solver:
+        """The solver in validation and testing."""
+        return self.model.test_solver.make() if self.model.test_solver else self.training_solver()
 
     @classmethod
     def load(cls, name_or_path: str | Path, overrides: str | tuple[str, ...] | list[str] = ()) -> Self:

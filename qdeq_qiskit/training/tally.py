@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.equilibrium import SUCCESSES, MapCost, Reason, Solution
+from qdeq_qiskit.equilibrium import SUCCESSES, MapCost, Reason, Solution, spectral_radius
 
 
 class Tally:
@@ -82,6 +82,27 @@ class Tally:
             "iterations": float(torch.cat(self._iterations).float().mean()),
             "unconverged": int(failed.sum()),
             "samples": len(reason),
+        }
+
+
+class RadiusTally:
+    """Spectral radii of ∂f/∂w at the equilibria of many batches, where solutions have it."""
+
+    def __init__(self) -> None:
+        self._radii: list[Tensor] = []
+
+    def add(self, solution: Solution) -> None:
+        """Take in one batch."""
+        if solution.jacobian is not None:
+            self._radii.append(spectral_radius(solution.jacobian))
+
+    def summary(self) -> dict[str, float]:
+        """The median and the largest; NaN where nothing is known."""
+        radii = torch.cat(self._radii).double() if self._radii else torch.zeros(0, dtype=torch.double)
+        known = radii[radii.isfinite()]
+        return {
+            "spectral_radius": float(known.median()) if len(known) else float("nan"),
+            "spectral_radius_max": float(known.max()) if len(known) else float("nan"),
         }
 
 

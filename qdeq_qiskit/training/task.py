@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
 from qdeq_qiskit.equilibrium import NotConvergedWarning
-from qdeq_qiskit.models import ClassifierOutput
+from qdeq_qiskit.models import ClassifierOutput, PenaltySchedule
 from qdeq_qiskit.training.clipping import clip_gradients, drop_gradients
 from qdeq_qiskit.training.errors import TrainingError
 from qdeq_qiskit.training.recipe import OptimisationRecipe
-from qdeq_qiskit.training.tally import Tally
+from qdeq_qiskit.training.schedules import WATCHED, schedulers
+from qdeq_qiskit.training.tally import RadiusTally, Tally
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -50,6 +51,9 @@ class Trainable(Protocol):
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """As every torch module has them."""
 
+    def train(self, mode: bool = True) -> Any:
+        """As every torch module does."""
+
     def eval(self) -> Any:
         """As every torch module does."""
 
@@ -57,9 +61,20 @@ class Trainable(Protocol):
         """As every torch module does."""
 
 
+@runtime_checkable
+class PenaltyScheduled(Protocol):
+    """A model that changes the weight of its Jacobian penalty over the epochs.
+
+    Attributes:
+        penalty_schedule: how; None for not at all.
+    """
+
+    penalty_schedule: PenaltySchedule | None
+
+
 @final
 class ClassifierTask(pl.LightningModule):
-    """Cross entropy, or another loss, plus the weighted Jacobian penalty, minimised by Adam.
+    """Cross entropy, or another loss, plus the weighted Jacobian penalty, and what minimises it.
 
     Figures are kept per epoch in `history` and logged once an epoch: a log entry a step would cost as much as the
     step itself.
@@ -85,7 +100,11 @@ class ClassifierTask(pl.LightningModule):
         self.shots = 0
         self.tally = Tally()
         self._validation = Tally()
+        self._radius = RadiusTally()
         self._validated: dict[str, Any] = {}
+        self._learning_rate = optimisation.learning_rate
+        self._penalty_schedule = classifier.penalty_schedule if isinstance(classifier, PenaltyScheduled) else None
+        self._penalty_factor = 1.0 if self._penalty_schedule is None else self._penalty_schedule.factor(0)
         self._epoch_started = 0.0
         self._train_seconds: float | None = None
         self._last_row = time.perf_counter()
@@ -97,7 +116,7 @@ class ClassifierTask(pl.LightningModule):
         loss = self.loss(output.logits, labels)
         penalty = output.solution.penalty
         if penalty is not None:
-            loss = loss + self.classifier.penalty_weight * penalty
+            loss = loss + self._penalty_weight() * penalty
         self.tally.add(loss, output.logits, labels, output.solution)
         return loss
 
@@ -107,10 +126,17 @@ class ClassifierTask(pl.LightningModule):
         output = self.classifier.classify(features)
         loss = self.loss(output.logits, labels)
         self._validation.add(loss, output.logits, labels, output.solution)
+        if self.optimisation.track_spectral_radius:
+            self._radius.add(output.solution)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam at a constant rate."""
-        return torch.optim.Adam(self.classifier.parameters(), lr=self.optimisation.learning_rate, fused=True)
+    def configure_optimizers(self) -> Any:
+        """The optimiser, with the schedule of its learning rate where there is one."""
+        options = self.optimisation
+        optimiser = options.optimiser.make(self.classifier.parameters(), options.learning_rate)
+        if options.schedule is None:
+            return optimiser
+        steps = int(self.trainer.estimated_stepping_batches) // options.epochs
+        return [optimiser], schedulers(options.schedule, optimiser, epochs=options.epochs, steps_per_epoch=steps)
 
     def configure_gradient_clipping(
         self,
@@ -133,17 +159,20 @@ class ClassifierTask(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Start counting."""
         self.tally, self._validation, self._validated, self._train_seconds = Tally(), Tally(), {}, None
+        self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        if self._penalty_schedule is not None:
+            self._penalty_factor = self._penalty_schedule.factor(self.current_epoch)
         self._epoch_started = time.perf_counter()
 
     def on_validation_epoch_start(self) -> None:
         """Training's clock stops here."""
         self._train_seconds = time.perf_counter() - self._epoch_started
-        self._validation = Tally()
+        self._validation, self._radius = Tally(), RadiusTally()
 
     def on_validation_epoch_end(self) -> None:
-        """Publish the figure that early stopping watches."""
+        """Publish the figure that early stopping and a schedule may watch."""
         self._validated = self._validation.summary()
-        self.log("valid_loss", self._validated["loss"])
+        self.log(WATCHED, self._validated["loss"])
 
     def on_train_epoch_end(self) -> None:
         """Close the epoch: one row of history (its `valid_` figures only where there was a validation), at most one
@@ -158,11 +187,15 @@ class ClassifierTask(pl.LightningModule):
         self.circuits += self.tally.circuits + self._validation.circuits
         self.shots += self.tally.shots + self._validation.shots
         now = time.perf_counter()
+        tracked = bool(validated) and self.optimisation.track_spectral_radius
         row = {
             "epoch": self.current_epoch + 1,
             "step": self.global_step,
             **{f"train_{name}": trained[name] for name in _PER_EPOCH},
             **{f"valid_{name}": validated[name] for name in _PER_EPOCH if validated},
+            **({f"valid_{name}": value for name, value in self._radius.summary().items()} if tracked else {}),
+            "learning_rate": self._learning_rate,
+            **({} if self._penalty_schedule is None else {"penalty_weight": self._penalty_weight()}),
             "train_seconds": now - self._epoch_started if self._train_seconds is None else self._train_seconds,
             "seconds": now - self._last_row,
         }
@@ -176,6 +209,9 @@ class ClassifierTask(pl.LightningModule):
                 NotConvergedWarning,
                 stacklevel=1,  # the caller is Lightning, whose own warnings are silenced
             )
+
+    def _penalty_weight(self) -> float:
+        return self._penalty_factor * self.classifier.penalty_weight
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """History and costs go with the weights."""

@@ -52,7 +52,8 @@ def write_report(directory: RunDirectory, splits: ImageSplits) -> Path:
             recipe_text=recipes.dump(recipe),
             result=result,
             origin=origin,
-            solver=_solver(recipe),
+            solver=recipe.training_solver(),
+            test_solver=recipe.testing_solver() if recipe.model.test_solver else None,
             qnn=qnn,
             resources=qnn.resources(),
             class_names=splits.class_names,
@@ -82,7 +83,7 @@ def _figures(
     yield "predictions", figures.predictions(splits.test.pixels, test.labels, test.probabilities, splits.class_names)
     yield "confusion", figures.confusion_matrix(test.labels, test.predicted, splits.class_names)
     if test.trace.size:
-        solver = _solver(recipe)
+        solver = recipe.testing_solver()
         # The statistical solver stops by the noise of each sample, which is no one line.
         tolerance = None if isinstance(solver, SampledSolver) else solver.tolerance
         yield "convergence", figures.convergence(test.trace, tolerance=tolerance)
@@ -90,10 +91,6 @@ def _figures(
     if test.radius.size:
         yield "radius", figures.spectral_radius(test.radius)
     yield "circuit", circuit_figure(recipe.circuit.build())
-
-
-def _solver(recipe: TrainingRecipe) -> Any:
-    return recipe.model.solver.make() if recipe.model.solver else recipe.backend.default_solver()
 
 
 def _description(name: str | None, recipe: TrainingRecipe) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -17,10 +18,11 @@ from qdeq_qiskit.training.report.style import ACCENT, INK, MAIN, MUTED, PALE, st
 def learning_curves(
     history: Sequence[dict[str, Any]], *, best_epoch: int, control: float | None, penalised: bool = False
 ) -> Figure:
-    """Loss, accuracy and solver iterations over epochs; the chosen epoch is marked."""
+    """Loss, accuracy and solver iterations over epochs, and spectral radii if tracked; the chosen epoch is marked."""
     epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(10.5, 3.1), layout="constrained")
-    loss, accuracy, iterations = figure.subplots(1, 3)
+    tracked = any(np.isfinite(row.get("valid_spectral_radius", np.nan)) for row in history)
+    figure = Figure(figsize=(14.0 if tracked else 10.5, 3.1), layout="constrained")
+    loss, accuracy, iterations, *further = figure.subplots(1, 4 if tracked else 3)
     marker = "o" if len(epochs) == 1 else ""
     for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
         axes.plot(epochs, [row[f"train_{name}"] for row in history], color=PALE, marker=marker, label="training")
@@ -39,13 +41,27 @@ def learning_curves(
         highest = max(row[f"{split}_{name}"] for split in ("train", "valid") for row in history)
         axes.set_ylim(0, 1.1 * highest or 1.0)  # a line as thick as these needs room above it
     accuracy.margins(y=0.1)
-    for axes in (loss, accuracy, iterations):
+    for axes in further:
+        _spectral_radii(axes, history, marker)
+    for axes in (loss, accuracy, iterations, *further):
         axes.axvline(best_epoch, color=MUTED, linewidth=0.9, linestyle=":", label=f"chosen epoch ({best_epoch})")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
     accuracy.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
     loss.legend(loc="best")
     return figure
+
+
+def _spectral_radii(axes: Axes, history: Sequence[dict[str, Any]], marker: str) -> None:
+    """Spectral radii of ∂f/∂w at the validation images' equilibria over epochs, beside where iteration would fail."""
+    epochs = [row["epoch"] for row in history]
+    for name, colour, label in (("_max", PALE, "largest"), ("", MAIN, "median")):
+        radii = [row.get(f"valid_spectral_radius{name}", np.nan) for row in history]
+        axes.plot(epochs, radii, color=colour, marker=marker, label=label)
+    axes.axhline(1, color=ACCENT, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.set(title="Contraction (validation)", ylabel="spectral radius of ∂f/∂w")
+    axes.set_ylim(0, 1.1 * max(1.0, axes.get_ylim()[1]))
+    axes.legend(loc="best")
 
 
 @styled
