@@ -22,16 +22,20 @@ def resolved(recipe: BaseModel) -> str:
 
 
 def check_whole(path: Path, recipe: BaseModel) -> None:
-    """See that the file that a recipe was read from is whole: it has the mark, or every key.
+    """See that the file that a recipe was read from is whole: it has the mark, or, of an earlier version, the last key.
+
+    Earlier versions wrote no mark, and lack keys that were added since in the middle.
 
     Raises:
         RecipeError: it lost its end.
     """
-    if path.read_text(encoding="utf-8").endswith(_END):
+    text = path.read_text(encoding="utf-8")
+    if text.endswith(_END):
         return
-    missing = set(_keys(recipe.model_dump())) - set(_keys(read_yaml(path)))
-    if missing:
-        raise RecipeError(f"{path}: is truncated: {min(missing)} is missing, and its last line is not {_END.strip()!r}")
+    present, expected = set(_keys(read_yaml(path))), list(_keys(recipe.model_dump()))
+    missing = [key for key in expected if key not in present]
+    if missing and (expected[-1] in missing or not text.endswith("\n")):
+        raise RecipeError(f"{path}: is truncated: {missing[-1]} is missing, and its last line is not {_END.strip()!r}")
 
 
 def _keys(tree: Any, above: str = "") -> Iterator[str]:

@@ -21,7 +21,6 @@ from typing import Any, final
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 SECONDS_FOR_A_BATCH = 2.0
 SECONDS_TO_STOP = 5.0
@@ -77,6 +76,7 @@ class StopBetweenBatches(Callback):
         self._received: int | None = None
         self._asked_again = False
         self._listening = False
+        self._handlers: dict[signal.Signals, Any] = {}
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -86,21 +86,34 @@ class StopBetweenBatches(Callback):
             KeyboardInterrupt, Terminated: there was a signal, and training has stopped.
         """
         usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        ours = [number for number, handler in usual.items() if in_main_thread and signal.getsignal(number) is handler]
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            before = {number: signal.getsignal(number) for number in usual}
+        self._handlers = {
+            number: self._on_signal if handler is usual[number] else handler
+            for number, handler in before.items()
+            if handler is not None  # one that was not set in Python, and cannot be set from there
+        }
         self._listening = True
         try:
-            for number in ours:
-                signal.signal(number, self._on_signal)
+            self._set_handlers()
             yield
-        except (Stopped, SIGTERMException):
+        except Stopped:
             pass
         finally:
             self._listening = False
-            for number in ours:
-                signal.signal(number, usual[number])
+            for number in self._handlers:
+                signal.signal(number, before[number])
         if self._received is not None:
             raise Terminated if self._received == signal.SIGTERM else KeyboardInterrupt
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Undo what Lightning did a moment ago: its own handler of SIGTERM ends training as if all epochs were done."""
+        self._set_handlers()
+
+    def _set_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -126,6 +139,9 @@ class StopBetweenBatches(Callback):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # No `threading.Thread`: the interrupted code may be holding the lock that starting one takes.
+        if not self._listening:  # at the very end, where it is enough to know
+            self._received = self._received or number
+            return
         if self._received is None:
             self._received = number
             # A signal of the system, which also ends the wait for a lock or for a file.

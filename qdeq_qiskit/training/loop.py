@@ -34,6 +34,8 @@ def run_epochs(
 ) -> None:
     """Train a task's classifier in place, on the device that it is on, for the epochs that its options say.
 
+    It is put into training mode, which Lightning leaves to its callers: a model that was trained or loaded is not.
+
     Args:
         task: the classifier and how it is trained.
         train: the batches to learn from.
@@ -48,6 +50,7 @@ def run_epochs(
     """
     options, classifier = task.optimisation, task.classifier
     device = next(classifier.parameters()).device
+    classifier.train()
     stop = StopBetweenBatches()
     called = [SeededEpochs(seed, train), *callbacks, stop]
     if options.early_stopping_patience is not None:
@@ -112,7 +115,7 @@ def _quiet_lightning() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)  # None for one that was not set in Python
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         warnings.filterwarnings("ignore", message=".*(does not have many workers|log_every_n_steps|isinstance).*")
@@ -123,7 +126,7 @@ def _quiet_lightning() -> Iterator[None]:
         except SystemExit:
             raise KeyboardInterrupt from None
         finally:
-            if in_main_thread:
+            if in_main_thread and handler is not None:
                 signal.signal(signal.SIGINT, handler)
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

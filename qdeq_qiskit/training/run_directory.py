@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -85,6 +87,8 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Keep other processes from training in this folder meanwhile; the system lets go when the process dies.
 
+        Where the file system knows no locks, a warning says so, and nobody is kept from anything.
+
         Raises:
             RunError: one is training in it.
             CannotWriteError: the folder is read-only, or the disk is full.
@@ -97,6 +101,14 @@ class RunDirectory:
                 f"{self.path}: another process is training this run; wait until it is done, or end it"
             ) from None
         except OSError as error:
+            if error.errno in _NO_LOCKS:
+                warnings.warn(
+                    f"{self.path}: its file system keeps no locks ({error.strerror}); let no other process train this "
+                    "run meanwhile",
+                    stacklevel=3,
+                )
+                yield
+                return
             with suppress(OSError):  # nothing is lost: only an empty folder goes
                 self.path.rmdir()
             raise CannotWriteError(error.errno, error.strerror or str(error), str(self.path / _LOCK)) from None
@@ -219,6 +231,7 @@ _RECIPE = "recipe.yaml"
 _ORIGIN = "run.json"
 _RESULT = "result.json"
 _LOCK = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 _FOLDER = FolderKind("run", _RECIPE, "qdeq fit --resume", earlier=frozenset({_ORIGIN, _LOCK, "checkpoints"}))
 _PLOTTED = {
     f"{split}_{name}" for split in ("train", "valid") for name in ("loss", "accuracy", "residual", "iterations")

@@ -12,6 +12,7 @@ import struct
 _PREFIX = b"sha256:"
 _LENGTH = len(_PREFIX) + 64
 _NO_COMMENT = struct.pack("<H", 0)  # an archive ends with the length of its comment, then the comment
+_END = 22  # bytes of the record that an archive without a comment ends with
 
 
 def sealed(archive: bytes) -> bytes:
@@ -21,6 +22,11 @@ def sealed(archive: bytes) -> bytes:
 
 
 def unsealed(content: bytes) -> bytes | None:
-    """The archive of a sealed one; None if it is not the one that was sealed."""
+    """The archive of a sealed one; None if it is not the one that was sealed.
+
+    Earlier versions sealed none: an archive without any comment is taken as it is.
+    """
+    if content[-_END : -_END + 4] == b"PK\x05\x06" and content.endswith(_NO_COMMENT):
+        return content
     archive = content[: -_LENGTH - 2] + _NO_COMMENT
     return archive if content == sealed(archive) else None

@@ -96,6 +96,19 @@ def test_training_learns_keeps_the_best_epoch_and_leaves_the_process_as_it_was()
     assert trained.circuits == trained.shots == 0
 
 
+def test_a_model_that_was_trained_before_drops_out_and_normalises_by_batches_again() -> None:
+    x, y = points()
+    own = model()
+    own.head = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))
+    modes = []
+    own.head.register_forward_hook(lambda module, inputs, output: modes.append(module.training))
+    for _ in range(2):
+        train(own, (x, y), valid=(x, y), optimisation=SHORT)
+        assert modes == 2 * [*[True] * 5, False]  # five batches, then validation
+        assert not own.training
+        modes.clear()
+
+
 def test_a_quantum_classifier_is_trained_by_the_same_function_on_images() -> None:
     rng = np.random.default_rng(1)
     images, labels = rng.random((24, 4, 4)).astype(np.float32), np.arange(24) % 2

@@ -16,8 +16,9 @@ import pytest
 import torch
 from killed_runs import in_child, numbers_of, small_recipe
 
-from qdeq_qiskit.models import QDEQClassifier
-from qdeq_qiskit.training import RunDirectory, TrainingRecipe, interruption
+from qdeq_qiskit.equilibrium import Equilibrium
+from qdeq_qiskit.models import DEQClassifier, QDEQClassifier
+from qdeq_qiskit.training import RunDirectory, TrainingRecipe, interruption, train
 from qdeq_qiskit.training.fit import fit, resume
 from qdeq_qiskit.training.interruption import Terminated
 
@@ -145,20 +146,36 @@ def test_a_process_that_hangs_in_spite_of_the_signals_is_ended(tmp_path: Path) -
     assert in_child(hang_in_spite_of_interrupts, tmp_path) == 128 + signal.SIGINT
 
 
+def train_until_told_to_end() -> None:
+    def told(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.manual_seed(0)
+    equilibrium = Equilibrium(lambda w, x: torch.tanh(0.1 * w + x), state_size=2)
+    train(DEQClassifier(equilibrium, torch.nn.Linear(2, 2)), (torch.eye(2), torch.arange(2)), loss=told)
+
+
+def test_what_trains_in_memory_and_is_told_to_end_does_not_go_on_as_if_it_were_done() -> None:
+    assert in_child(train_until_told_to_end) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_handler_of_somebody_else_stays_in_place(
-    recipe: TrainingRecipe, tmp_path: Path, during_batch: Callable[[int, Callable[[], None]], None]
+    recipe: TrainingRecipe, tmp_path: Path, during_batch: Callable[[int, Callable[[], None]], None], number: int
 ) -> None:
     seen = []
 
     def theirs(number: int, frame: FrameType | None) -> None:
         seen.append(number)
 
-    before = {number: signal.signal(number, theirs) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, theirs) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        during_batch(1, send(signal.SIGINT))
-        assert fit(recipe, out=tmp_path / "run").finished
-        assert seen == [signal.SIGINT]
-        assert signal.getsignal(signal.SIGTERM) is theirs
+        during_batch(1, send(number))
+        assert len(fit(recipe, out=tmp_path / "run").epochs()) == recipe.optimisation.epochs
+        assert seen == [number]
+        assert all(signal.getsignal(each) is theirs for each in before)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for each, handler in before.items():
+            signal.signal(each, handler)
