@@ -78,7 +78,7 @@ def test_a_value_out_of_range_is_shown_with_its_bound(toy: Any) -> None:
 def test_a_missing_key_is_named_with_its_meaning(toy: Any) -> None:
     message = refusal(toy("size: 3\ncolour: {kind: red}"))
     assert "colour.brightness: this key is missing" in message
-    assert "How bright." in message
+    assert "(How bright)" in message
 
 
 def test_errors_in_an_override_name_the_override_instead_of_the_file(toy: Any) -> None:

@@ -6,10 +6,11 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TypeVar
 
 from pydantic import BaseModel
+
+from qdeq_qiskit.recipes import choices, shown
 
 Recipe = TypeVar("Recipe", bound=BaseModel)
 
@@ -45,8 +46,5 @@ def recipe_kinds(package: str, path: Iterable[str], base: type[Recipe]) -> dict[
 
 
 def unknown_name(what: str, value: object, valid: Iterable[str]) -> str:
-    """An error message for a name that is not one of `valid`, with the nearest one if there is one."""
-    valid = list(valid)
-    near = get_close_matches(str(value).lower(), valid, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"{what}: {value!r} is not one of {', '.join(map(repr, valid))}{hint}"
+    """An error message for a name that is not one of `valid`, the nearest of which comes first."""
+    return f"{what}: {shown(value)} is unknown; {choices(value, valid, 'expected')}"

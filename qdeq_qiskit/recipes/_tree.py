@@ -106,9 +106,10 @@ def _expand(tree: Tree, references: Mapping[tuple[str, ...], str], within: tuple
         for key, name in list(tree.named(pattern, within)):
             try:
                 path = find(kind, name, base=tree.base(key))
+                data = _read(path)
             except RecipeError as error:
                 raise RecipeError(f"{tree.origin(key)[0]}: {'.'.join(key)}: {error}") from None
-            tree.set(key, _read(path), origin=str(path), base=path.parent)
+            tree.set(key, data, origin=str(path), base=path.parent)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -119,7 +119,8 @@ def _remedy(error: Any, place: Place) -> str:
     if kind == "missing":
         example = (place.node.get("examples") or [None])[0]
         such = f", such as {'.'.join(place.keys)}={example}" if example else ""
-        return f"this key is missing; give it{such}" + (f": {described}" if described else "")
+        meaning = f" ({described.removesuffix('.')})" if described else ""
+        return f"this key is missing{meaning}; give it{such}"
     if kind in ("literal_error", "enum"):
         options = re.findall(r"'([^']*)'", str(context.get("expected", ""))) or [str(context.get("expected"))]
         return refused(value, choices(value, options, "expected"))

@@ -160,6 +160,10 @@ def make_plan(study: StudyRecipe, *, source: str, data_dir: Path | None) -> Plan
 
 
 def _ideal(study: StudyRecipe, source: str) -> Condition:
+    if study.backend and all(entry.recipe is None for entry in study.noise):
+        # Circuits are compiled by these options, too, but nothing else would look at them.
+        mild = NoiseRecipe.model_validate({"sources": [{"kind": "depolarizing", "two_qubit": 0}]})
+        chosen_backend(noise=mild, shots=study.shots[0], options=study.backend, source=f"{source}: backend")
     backend = chosen_backend(noise=None, shots=None, options=study.backend, source=source)
     return Condition(IDEAL, None, 0.0, None, UNMITIGATED, None, backend)
 

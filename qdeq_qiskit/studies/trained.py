@@ -17,6 +17,7 @@ from qdeq_qiskit.studies.digest import digest
 from qdeq_qiskit.studies.recipe import StudyModel, StudyRecipe
 from qdeq_qiskit.studies.references import training_of
 from qdeq_qiskit.training import ImageSplits, RunDirectory, TrainingRecipe, load_splits, logistic_regression
+from qdeq_qiskit.training.errors import DataError, SetupError
 from qdeq_qiskit.training.preparation import setting_up
 
 
@@ -108,10 +109,13 @@ def trained_models(study: StudyRecipe, datasets: Datasets, source: str) -> Itera
 
 def _to_be_trained(model: StudyModel, study: StudyRecipe, datasets: Datasets, source: str) -> Iterator[TrainedModel]:
     recipe = training_of(model, f"{source}: models: {model.name}: training")
-    splits = datasets.of(recipe)
-    with setting_up():
-        classifier = QDEQClassifier.from_recipe(recipe.classifier(splits), seed=0)
-        classifier.features(torch.from_numpy(np.ascontiguousarray(splits.train.pixels[:2])))
+    try:
+        splits = datasets.of(recipe)
+        with setting_up():
+            classifier = QDEQClassifier.from_recipe(recipe.classifier(splits), seed=0)
+            classifier.features(torch.from_numpy(np.ascontiguousarray(splits.train.pixels[:2])))
+    except (DataError, SetupError) as error:
+        raise type(error)(f"{source}: models: {model.name}: {error}") from error
     for seed in model.seeds or study.seeds:
         seeded = recipe.model_copy(update={"seed": seed})
         run = Path("runs") / f"{model.name.replace(' ', '_')}-seed{seed}"

@@ -86,7 +86,7 @@ def bloch_vector(gates, angles):
 
 def test_a_misspelt_axis_is_refused_with_the_nearest_one():
     with pytest.raises(
-        ValueError, match=r"axis of gate 1: 'RY' is not one of 'rx', 'ry', 'rz' \(did you mean 'ry'\?\)"
+        ValueError, match=r"axis of gate 1: 'RY' is unknown; did you mean 'ry'\? \(expected rx, ry, rz\)"
     ):
         angle_encoder(2, [("rx", 0), ("RY", 1)])
 

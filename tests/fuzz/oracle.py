@@ -56,9 +56,11 @@ def faults(
         _is_named(keys, message) or _is_within(piece, message) or _is_quoted(piece, message) for keys, piece in changed
     ):
         found.append(f"names none of {['.'.join(map(str, keys)) for keys, _ in changed]}")
-    secret = bool(changed) and "token" in changed[0][0]
-    if len(changed) == 1 and not secret and changed[0][1] is not None and not _is_shown(changed[0][1], message):
-        found.append(f"does not show {changed[0][1][:40]!r}")
+    if len(changed) == 1:
+        keys, piece = changed[0]
+        below = f"{'.'.join(map(str, keys))}." in message  # a key of the mapping that was put there is named
+        if piece is not None and not below and _is_to_be_shown(keys, piece) and not _is_shown(piece, message):
+            found.append(f"does not show {piece[:40]!r}")
     return found
 
 
@@ -72,7 +74,7 @@ def _is_named(keys: tuple[str | int, ...], message: str) -> bool:
     if not words[-1]:  # an empty key
         return "''" in message or ".".join(words[:-1]) in message
     if len(words) == 1 or isinstance(keys[-1], str):
-        return words[-1] in message
+        return words[-1] in message or words[-1].replace("_", "-") in message
     return ".".join(words) in message or words[-2] in message
 
 
@@ -85,6 +87,11 @@ def _is_within(piece: str | None, message: str) -> bool:
 def _is_quoted(piece: str | None, message: str) -> bool:
     """Whether the message has the value that was put there, if that is a word of its own."""
     return piece is not None and len(piece) > 4 and piece.isidentifier() and piece in message
+
+
+def _is_to_be_shown(keys: tuple[str | int, ...], piece: str) -> bool:
+    """Whether the value is what is wrong: no credential, no key as if it were not there, no choice of other keys."""
+    return "token" not in keys and keys[-1] != "kind" and piece != "null"
 
 
 def _is_shown(piece: str, message: str) -> bool:

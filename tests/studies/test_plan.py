@@ -99,6 +99,14 @@ BAD_RECIPES = [
         ("{recipe: depolarizing, scales: [1, 4]}", "{recipe: fake_manila, scales: [1.0e+17]}"),
         ["study.yaml", "fake_manila", "scales: 1e+17 is too much", "the largest scale here is 1,000,000"],
     ),
+    (
+        ("  - {recipe: depolarizing, scales: [1, 4]}", "  - {recipe: null}\nbackend: {basis_gates: 5}"),
+        ["study.yaml", "basis_gates: 5 is not valid; expected a list"],
+    ),
+    (
+        ("model.layers=2", "circuit=qdeq10-angle"),
+        ["study.yaml", "direct two", "16 features, but the circuit takes 100"],
+    ),
     (("training: tiny.yaml", "training: digit4"), ["study.yaml", "implicit", "did you mean 'digits4'?"]),
     (("training: tiny.yaml", ""), ["study.yaml", "model 'implicit' has no training recipe"]),
     (("model.layers=2", "model.layer=2"), ["direct two", "model.layer", "did you mean 'layers'?"]),

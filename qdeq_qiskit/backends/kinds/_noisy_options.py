@@ -84,7 +84,8 @@ class NoisyOptions(Backend):
             )
         if self.method == "effective":
             raise ValueError(
-                f"mitigation {recipe.describe()} runs circuits of its own on Aer, so method cannot be effective"
+                f"mitigation {recipe.describe()} runs circuits of its own on Aer, so method cannot be effective; "
+                "leave it out"
             )
         return self
 

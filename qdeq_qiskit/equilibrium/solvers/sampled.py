@@ -83,9 +83,9 @@ class SampledSolver(Solver):
         check_name("jacobian", self.jacobian, ("measured", "noiseless"))
         check_number("jacobian_error", self.jacobian_error, least=0)
         if self.jacobian_shots is not None:
-            check_count("jacobian_shots", self.jacobian_shots, least=1)
+            check_count("jacobian_shots", self.jacobian_shots, least=1, most=10**16)
         if self.max_shots is not None:
-            check_count("max_shots", self.max_shots, least=1)
+            check_count("max_shots", self.max_shots, least=1, most=10**30)
         if self.precision is not None:
             check_number("precision", self.precision, above=0)
             if self.max_shots is None:
