@@ -15,6 +15,7 @@ from recipe_types import default, in_words, mappings
 from qdeq_qiskit.backends import AnyBackend
 from qdeq_qiskit.circuits import CircuitRecipe
 from qdeq_qiskit.equilibrium import ADJOINTS, PENALTIES, SOLVERS
+from qdeq_qiskit.models import PenaltySchedule
 from qdeq_qiskit.noise import NoiseRecipe
 from qdeq_qiskit.recipes import list_recipes
 from qdeq_qiskit.studies import StudyRecipe
@@ -95,7 +96,13 @@ def _called(schema: Mapping[str, Any], role: str) -> str:
 
 def _section(name: str, called: str, schema: Mapping[str, Any], links: Mapping[str, str]) -> Iterator[str]:
     yield from ("", f"(recipe-{name.lower()})=", "", f"## {called}", "")
-    yield from (markdown(schema.get("description", "")), "", *_HEADER)
+    yield from (markdown(schema.get("description", "")), "")
+    yield from _table(schema, links)
+
+
+def _table(schema: Mapping[str, Any], links: Mapping[str, str]) -> Iterator[str]:
+    """The keys of a model, a line each."""
+    yield from _HEADER
     for key, node in schema["properties"].items():
         if "const" in node:
             yield f"| `{key}` | `{node['const']}` | | Tells this kind from the others. |"
@@ -121,7 +128,9 @@ def _registries_page() -> str:
             lines += ["", f"### {what} `{kind}`", ""]
             lines += _registered(implementation)
         if what == "penalty":
-            lines += ["", "Each takes `weight` besides, the factor of the penalty in the loss: 0.8 if left out."]
+            lines += ["", "Each takes `weight` besides, the factor of the penalty in the loss: 0.8 if left out; and"]
+            lines += ["`schedule`, a mapping that says how this weight changes over the epochs:", ""]
+            lines += _table(PenaltySchedule.model_json_schema(), {})
     return "\n".join(lines) + "\n"
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -35,7 +36,7 @@ class AdamOptimiser(Optimiser):
     betas: tuple[Share, Share] = Field(
         default=(0.9, 0.999), description="Of the running means of gradients and of their squares."
     )
-    eps: NotNegative = Field(default=1e-8, description="Added to the denominator.")
+    eps: Positive = Field(default=1e-8, description="Added to the denominator.")
     weight_decay: NotNegative = Field(default=0.0, description="L2 penalty, added to the gradients.")
     amsgrad: bool = Field(default=False, description="Whether the largest running mean of squares is taken.")
 
@@ -51,7 +52,7 @@ class AdamWOptimiser(Optimiser):
     betas: tuple[Share, Share] = Field(
         default=(0.9, 0.999), description="Of the running means of gradients and of their squares."
     )
-    eps: NotNegative = Field(default=1e-8, description="Added to the denominator.")
+    eps: Positive = Field(default=1e-8, description="Added to the denominator.")
     weight_decay: NotNegative = Field(
         default=0.01, description="Share of each weight that a step takes off, times the learning rate."
     )
@@ -90,7 +91,7 @@ class RMSpropOptimiser(Optimiser):
 
     kind: Literal["rmsprop"] = "rmsprop"
     alpha: Share = Field(default=0.99, description="Of the running mean of squared gradients.")
-    eps: NotNegative = Field(default=1e-8, description="Added to the denominator.")
+    eps: Positive = Field(default=1e-8, description="Added to the denominator.")
     weight_decay: NotNegative = Field(default=0.0, description="L2 penalty, added to the gradients.")
     momentum: Share = Field(default=0.0, description="Share of the last step that is kept.")
     centered: bool = Field(default=False, description="Whether the gradient is divided by an estimate of its spread.")
