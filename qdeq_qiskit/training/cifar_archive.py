@@ -45,6 +45,8 @@ def read_archive(path: Path, *, batch_images: int) -> dict[str, np.ndarray]:
     try:
         with gzip.open(path) as content, tarfile.open(fileobj=_Bounded(content, path, size), mode="r|") as archive:
             for member in archive:
+                if member.size > size + _SPARE_BYTES:  # passing over it could take forever, whatever the file's length
+                    raise DataError(f"{path}: {member.name} has {member.size:,} bytes; no file in it is that long")
                 if member.name not in wanted:
                     continue
                 if not member.isreg() or member.size != size or member.name in batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 from pathlib import Path
 
@@ -51,7 +52,8 @@ WHOLE = archive_of(members_of(batches()))
         (in_place_of(FIRST, tarfile.LNKTYPE, "../../x"), r"data_batch_1\.bin is a link, a folder or a device"),
         (in_place_of(FIRST, tarfile.CHRTYPE), r"data_batch_1\.bin is a link, a folder or a device"),
         (with_member(info_of(FIRST, SIZE + 3073), bytes(SIZE + 3073)), r"data_batch_1\.bin has 9,219 bytes; .* 6,146"),
-        (with_member(info_of("bomb", 2**22), bytes(2**22)), "holds more than the six files of CIFAR-10"),
+        (with_member(info_of("bomb", 2**22), bytes(2**22)), "bomb has 4,194,304 bytes; no file in it is that long"),
+        (archive_of(3 * [(info_of("x", 2**19), bytes(2**19))]), "holds more than the six files of CIFAR-10"),
         (with_header("x" * 2**22), "holds more than the six files of CIFAR-10"),
         (archive_of(2 * members_of(batches())), r"test_batch\.bin is in it twice"),
         (
@@ -69,6 +71,7 @@ WHOLE = archive_of(members_of(batches()))
         "device",
         "size",
         "bomb",
+        "many",
         "header",
         "twice",
         "label",
@@ -86,6 +89,13 @@ def test_an_archive_of_anything_else_is_refused_even_with_the_right_checksum(
         read_cifar10(tmp_path, source=source_of(content))
     assert str(caught.value).startswith(f"{tmp_path / ARCHIVE}: ")
     assert visible(tmp_path) == [ARCHIVE]
+
+
+def test_a_size_that_would_take_forever_to_pass_over_is_refused_at_once(tmp_path: Path) -> None:
+    content = gzip.compress(info_of("x", 2**60).tobuf(tarfile.GNU_FORMAT))
+    (tmp_path / ARCHIVE).write_bytes(content)
+    with pytest.raises(DataError, match="x has 1,152,921,504,606,846,976 bytes; no file in it is that long"):
+        read_cifar10(tmp_path, source=source_of(content))
 
 
 def test_an_archive_that_lacks_a_file_is_refused(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
-from qdeq_qiskit.training import DataError, DataRecipe, load_splits
+from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training import DataError, DataRecipe, TrainingRecipe, load_splits
 from qdeq_qiskit.training.cifar10 import read_cifar10
+from qdeq_qiskit.training.fit import fit
 
 needs_mnist = pytest.mark.skipif(
     not os.environ.get("QDEQ_DATA_DIR"),
@@ -88,6 +91,17 @@ def test_the_real_cifar10_has_its_sizes_classes_and_brightness() -> None:
     assert np.bincount(test_labels).tolist() == [1000] * 10
     # The luma of the mean colour (0.4914, 0.4822, 0.4465) that is known of the training images.
     assert train.mean() / 255 == pytest.approx(0.299 * 0.4914 + 0.587 * 0.4822 + 0.114 * 0.4465, abs=1e-3)
+
+
+@needs_cifar10
+def test_cifar10_is_trained_on_by_its_recipe(tmp_path: Path, without_report: None) -> None:
+    changes = ["data.limit=40", "optimisation.epochs=2", "optimisation.batch_size=20"]
+    run = fit(TrainingRecipe.load("cifar10", changes), name="cifar10", out=tmp_path / "run")
+    assert run.result()["epochs"] == 2
+    model = QDEQClassifier.load(run.model)
+    assert model.recipe is not None
+    assert model.recipe.class_names[:2] == ("airplane", "automobile")
+    assert model.features(torch.rand(3, 32, 32)).shape == (3, 100)
 
 
 @pytest.mark.parametrize(
