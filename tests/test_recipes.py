@@ -72,7 +72,7 @@ def test_an_unknown_kind_is_answered_with_the_nearest_valid_one(toy: Any) -> Non
 
 
 def test_a_value_out_of_range_is_shown_with_its_bound(toy: Any) -> None:
-    assert "size: 0 is not valid; expected greater than or equal to 1" in refusal(toy("size: 0"))
+    assert "size: 0 is not valid; expected a number greater than or equal to 1" in refusal(toy("size: 0"))
 
 
 def test_a_missing_key_is_named_with_its_meaning(toy: Any) -> None:
@@ -286,7 +286,7 @@ def test_entries_of_a_list_may_be_names_and_be_overridden_by_number(experiment: 
 def test_errors_below_nested_references_name_the_file_in_which_the_value_stands(experiment: Path) -> None:
     (experiment.parent / "machines" / "loud.yaml").write_text("strength: 4")
     with pytest.raises(
-        RecipeError, match=r"loud\.yaml: strength: 4\.?0? is not valid; expected less than or equal to 1"
+        RecipeError, match=r"loud\.yaml: strength: 4\.?0? is not valid; expected a number less than or equal to 1"
     ):
         nested(experiment)
     (experiment.parent / "machines" / "loud.yaml").write_text("strenght: 0.4")

@@ -208,7 +208,7 @@ def _check_arguments(
             raise ValueError(
                 f"compile_circuit: basis_gates: there is no gate {name!r}; "
                 + (f"did you mean {close!r}? " if close else "")
-                + "(names are Qiskit's, such as rz, sx, x, cz, cx, ecr, rzz)"
+                + "expected names of Qiskit's, such as rz, sx, x, cz, cx, ecr, rzz"
             )
     if idle and target is None:
         raise ValueError("compile_circuit: idle=True needs a target, whose durations say how long a wire waits")

@@ -149,7 +149,9 @@ def _number_or_type(kind: str, value: object, message: str, node: Node) -> str:
         return "expected a finite number"
     if word in _TYPES:
         return expected_type(word, node)
-    return re.sub(r"^Input should be ", "expected ", message)
+    return re.sub(r"^Input should be (?=greater|less)", "expected a number ", message).replace(
+        "Input should be", "expected"
+    )
 
 
 def _tag(error: Any, place: Place) -> str:
@@ -203,7 +205,7 @@ def _example(value: Any, node: Node) -> str:
     types = {"string": str, "integer": int, "number": int | float}
     first = fields.get(names[0], {})
     fits = not isinstance(value, bool) and isinstance(value, types.get(first.get("type"), ())) and len(str(value)) < 20
-    given = shown(value) if fits and not isinstance(value, str) else value if fits else first.get("default", "...")
+    given = shown(value) if fits and not isinstance(value, str) else value if fits else first.get("default") or "..."
     return f", such as {{{names[0]}: {given}}}"
 
 

@@ -131,7 +131,7 @@ def test_it_says_what_it_is():
 
 
 def test_a_processor_without_a_ledger_is_refused_with_the_command_that_has_one():
-    with pytest.raises(ValueError, match=r"ibm_torino is a processor.* qdeq submit RUN --backend"):
+    with pytest.raises(ValueError, match=r"'ibm_torino' is a processor.* qdeq submit RUN --backend"):
         IBMBackend(name="ibm_torino", shots=64).layer(model())
 
 
@@ -248,7 +248,7 @@ def test_a_copy_of_a_processor_has_exact_expectation_values_of_its_own():
         1,
         3,
     )
-    with pytest.raises(ValueError, match="least_busy is a processor"):
+    with pytest.raises(ValueError, match="'least_busy' is a processor"):
         IBMBackend(shots=64).snapshot()
 
 

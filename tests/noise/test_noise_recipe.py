@@ -92,7 +92,7 @@ def test_a_mistake_is_one_line_with_the_key_the_value_and_what_would_be_right(
         ("[1, 2]", "a mapping of keys to values"),
         (
             QUBIT % '{"sx": {"0": {"error": 1.3}}}',
-            "gates.sx.0.error: 1.3 is not valid; expected less than or equal to 1",
+            "gates.sx.0.error: 1.3 is not valid; expected a number less than or equal to 1",
         ),
         (QUBIT % '{"sx": {"4": {}}}', "gates.sx has '4'; expected 1 of the qubits 0 to 0"),
         (
@@ -106,7 +106,7 @@ def test_a_mistake_is_one_line_with_the_key_the_value_and_what_would_be_right(
         ),
         (QUBIT % '{}, "timing": {"granularity": -3}', "timing.granularity: -3 is not valid"),
         (QUBIT % '{"warp": {"0": {}}}', "'warp', which is not a gate of Qiskit's standard library"),
-        (QUBIT.replace("{}", '{"t1": -1}') % "{}", "qubits.0.t1: -1 is not valid; expected greater than 0"),
+        (QUBIT.replace("{}", '{"t1": -1}') % "{}", "qubits.0.t1: -1 is not valid; expected a number greater than 0"),
     ],
 )
 def test_a_calibration_that_is_damaged_or_something_else_is_named_with_the_reason(

@@ -225,7 +225,7 @@ def test_a_fit_without_trouble_warns_of_nothing(flowers: Table, quick: dict[str,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"epochs": 0}, "EquilibriumClassifier: epochs: 0 is not valid; expected greater than or equal to 1"),
+        ({"epochs": 0}, "EquilibriumClassifier: epochs: 0 is not valid; expected a number greater than or equal to 1"),
         ({"learning_rate": -1}, "learning_rate: -1 is not valid"),
         ({"batch_size": "all"}, "batch_size: 'all' is not valid"),
         ({"dropout": 1.0}, "dropout: 1.0 is not valid"),

@@ -154,14 +154,14 @@ BAD_RECIPES = [
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("noise=[{recipe: depolarizing, scales: [-1, 1]}]", "-1 is not valid; expected greater than or equal to 0"),
+        ("noise=[{recipe: depolarizing, scales: [-1, 1]}]", "-1 is not valid; expected a number greater than or equal to 0"),
         ("noise=[{recipe: depolarizing, scales: []}]", "[] is not valid; expected at least 1 entry"),
         ("noise=[{name: tiny, sources: []}]", "expected {name: tiny, recipe: {sources: [...]}}"),
         (
             "noise=[{recipe: {sources: []}}]",
             "noise in full needs a name; expected {name: ..., recipe: {sources: [...]}}",
         ),
-        ("shots=[0]", "0 is not valid; expected greater than or equal to 1"),
+        ("shots=[0]", "0 is not valid; expected a number greater than or equal to 1"),
         ("mitigation=[zen]", "there are none, matrix, trex, zne, twirling, dd"),
         ("models=[a]", "'a' is not valid; expected a mapping, such as {name: a}"),
         ("models=[{nam: a}]", "did you mean 'name'? (the keys here are name, training, set, seeds, runs)"),

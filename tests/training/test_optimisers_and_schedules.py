@@ -257,11 +257,14 @@ def test_history_from_before_there_was_a_column_is_written_with_a_gap(run: RunDi
         (["optimisation.optimiser=sgd"], r"optimiser: 'sgd' is not valid; expected a mapping, such as {kind: sgd}"),
         (["optimisation.optimiser={kind: sgd, betas: [0.9, 0.9]}"], r"optimiser.betas: unknown key 'betas'"),
         (["optimisation.optimiser={kind: sgd, nesterov: true}"], r"nesterov needs momentum greater than 0"),
-        (["optimisation.optimiser={kind: adam, betas: [0.9, 1]}"], r"betas.1: 1 is not valid; expected less than 1"),
+        (
+            ["optimisation.optimiser={kind: adam, betas: [0.9, 1]}"],
+            r"betas.1: 1 is not valid; expected a number less than 1",
+        ),
         (["optimisation.schedule={kind: step}"], r"schedule.step_size: this key is missing"),
         (
             ["optimisation.schedule={kind: cosine, T_max: 0}"],
-            r"T_max: 0 is not valid; expected greater than or equal to 1",
+            r"T_max: 0 is not valid; expected a number greater than or equal to 1",
         ),
         (["optimisation.schedule={kind: cosine, warmup: {steps: 3}}"], r"warmup.steps: unknown key 'steps'"),
         (["model.penalty.schedule={kind: linear}"], r"penalty.schedule.epochs: this key is missing"),

@@ -163,9 +163,9 @@ class IBMBackend(IBMOptions):
         """The connection that this was bound to, or one to a copy on this machine."""
         if self._connection is None and not self.is_fake:
             raise ValueError(
-                f"name: {recipes.shown(self.name)} is a processor, and what is done there is written into a run's "
-                "ledger, so that nothing is lost or done twice: qdeq submit RUN --backend RECIPE, for a run that is "
-                "finished; a copy of a processor on this machine, such as fake_torino, takes this too"
+                f"backend ibm: name: {recipes.shown(self.name)} is a processor, and what is done there is written into "
+                "a run's ledger, so that nothing is lost or done twice: qdeq submit RUN --backend RECIPE, for a run "
+                "that is finished; a copy of a processor on this machine, such as fake_torino, takes this too"
             )
         return self._connection or self.open(num_qubits)
 
