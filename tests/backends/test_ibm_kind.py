@@ -248,7 +248,7 @@ def test_a_copy_of_a_processor_has_exact_expectation_values_of_its_own():
         1,
         3,
     )
-    with pytest.raises(ValueError, match="'least_busy' is a processor"):
+    with pytest.raises(ValueError, match="least_busy is a processor"):
         IBMBackend(shots=64).snapshot()
 
 
