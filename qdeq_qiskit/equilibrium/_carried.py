@@ -48,7 +48,8 @@ def _iterate(
     tolerance = solver.tolerance
     w, relatives = start, []
     evaluations = torch.ones(start.shape[0], dtype=torch.int64, device=start.device)
-    for iteration in range(min(solver.max_iterations, MOST_ITERATIONS) + 1):
+    most = min(solver.max_iterations, MOST_ITERATIONS) + 1
+    for iteration in range(most - most % interval):  # what comes after the last look would not be seen
         if solver.wants_jacobian(0, iteration):
             value, jacobian = fixed_point_map.value_and_jacobian(w)
         else:

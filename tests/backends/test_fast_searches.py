@@ -116,6 +116,18 @@ def test_a_batch_with_a_hard_or_a_spoilt_sample_is_left_to_the_general_driver(se
 
 
 @torch.no_grad()
+def test_nothing_is_evaluated_after_the_last_look(monkeypatch):
+    fixed_point_map, start = maps_to_solve(20)
+    evaluated = []
+    evaluate = ReducedQuadraticMap.value_and_jacobian
+    monkeypatch.setattr(ReducedQuadraticMap, "value_and_jacobian", lambda *at: evaluated.append(at) or evaluate(*at))
+    for solver, count in ((Newton(tolerance=0, picard_steps=0), 8), (Newton(max_iterations=2, picard_steps=0), 0)):
+        assert search_carrying(fixed_point_map, start, solver, interval=4, keep_jacobian=True, trace=False) is None
+        assert len(evaluated) == count
+        evaluated.clear()
+
+
+@torch.no_grad()
 @needs_numba
 def test_newton_takes_the_compiled_loop_if_asked_to(monkeypatch):
     fixed_point_map, start = maps_to_solve(20)

@@ -5,7 +5,6 @@ A mutated value may be any piece of YAML, also one that is no value, so it is pu
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -421,8 +420,3 @@ def broken_files(text: str) -> dict[str, bytes]:
         "a directive": b"%YAML 9.9\n---\na: 1\n",
         "a long integer": b"seed: " + b"9" * 5000 + b"\n",
     }
-
-
-def fresh(tree: dict[str, Any]) -> dict[str, Any]:
-    """A copy to be changed."""
-    return copy.deepcopy(tree)
