@@ -12,7 +12,7 @@ MOST_LETTERS = 420  # of one problem, without the paths of files in it
 
 REMEDIES = (
     "expected", "did you mean", "choose", "at least", "at most", "there are", "ones are", "keys here are", "Valid are",
-    "classes of", "take ", "give ", "leave ", "needs", "need an", "must be", "write", "quote ", "keep ", "belongs to",
+    "classes of", "take ", "give ", "leave ", "needs", "need an", "must be", "must fit", "write", "quote ", "keep ", "belongs to",
     "indent", "close ", "save it", "is for", "use ", "set ", "change ", "`qdeq ", "qdeq submit", "the largest",
     "such as", "was to be read from",
 )  # fmt: skip
