@@ -12,9 +12,9 @@ MOST_LETTERS = 420  # of one problem, without the paths of files in it
 
 REMEDIES = (
     "expected", "did you mean", "choose", "at least", "at most", "there are", "ones are", "keys here are", "Valid are",
-    "classes of", "take ", "give ", "leave ", "needs", "need an", "must be", "must fit", "write", "quote ", "keep ", "belongs to",
-    "indent", "close ", "save it", "is for", "use ", "set ", "change ", "`qdeq ", "qdeq submit", "the largest",
-    "such as", "was to be read from",
+    "classes of", "take ", "give ", "leave ", "needs", "need an", "must be", "must fit", "write", "quote ", "keep ",
+    "belongs to", "indent", "close ", "save it", "is for", "use ", "set ", "change ", "`qdeq ", "qdeq submit",
+    "the largest", "such as", "was to be read from",
 )  # fmt: skip
 FORBIDDEN = (
     "Traceback", "Input should", "validation error", "pydantic", "https://errors", "Error:", "object at 0x", "<class",
@@ -66,7 +66,8 @@ def faults(
 
 def _is_named(keys: tuple[str | int, ...], message: str) -> bool:
     """Whether the key is there: dotted, or below what is named, or above it (a mapping that something is wrong in)."""
-    if keys in _SECTIONS and any(word in message for word in _SECTIONS[keys]):
+    section = keys[:2] if keys[:2] == ("model", "features") else keys  # whose keys decide together how many there are
+    if section in _SECTIONS and any(word in message for word in _SECTIONS[section]):
         return True
     words = [_visible(str(key)).strip()[:30] for key in keys]
     if words[-1] == "kind" and ("key" in message or "kind" in message):  # it decides what the other keys are

@@ -289,8 +289,9 @@ def tree_of(kind: str, name: str) -> dict[str, Any]:
     tree: dict[str, Any] = yaml.safe_load((REPOSITORY / kind / f"{name}.yaml").read_text(encoding="utf-8"))
     if kind == "training":
         tree["data"] = {**tree["data"], "name": "digits", "limit": 20}
-        if "pool" in tree.get("model", {}).get("features", {}):
-            tree["model"]["features"]["pool"] = {"kernel": 2}
+        features = tree.get("model", {}).get("features", {})
+        if "pool" in features and "resize" not in features:
+            features["pool"] = {"kernel": 2}
     if (kind, name) == ("backends", "ibm"):
         tree["name"] = "fake_torino"  # a processor itself is refused by the command, whatever else there is
     if kind == "studies":
