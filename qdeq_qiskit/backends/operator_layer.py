@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class OperatorLayer(nn.Module, Bindable):
         if weight.shape != (qnn.num_weights,):
             raise ValueError(f"weight has shape {tuple(weight.shape)}; this circuit has {qnn.num_weights} weights")
         self.weight = weight
-        self._kept: tuple[bytes, Tensor] | None = None
+        self._kept: dict[str, tuple[bytes, Tensor]] = {}
 
     @abstractmethod
     def build(self, weight: Tensor) -> Tensor:
@@ -76,16 +77,23 @@ class OperatorLayer(nn.Module, Bindable):
                 "convert them, or build the layer with another precision or device"
             )
         weight = self.weight if weight is None else weight
+        return self.bound(weight, x, lift)
+
+    def bound(self, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        """What `bind` gives for arguments that fit."""
         return self.map_of(self.operators(weight), weight, x, lift)
 
     def operators(self, weight: Tensor | None = None) -> Tensor:
         """What `build` gives at the layer's own weights, or at others, (P,); kept for the weights asked for last."""
-        weight = self.weight if weight is None else weight
+        return self.built("operators", self.build, self.weight if weight is None else weight)
+
+    def built(self, name: str, build: Callable[[Tensor], Tensor], weight: Tensor) -> Tensor:
+        """build(weight), kept under that name for the weights asked for last, unless gradients are recorded."""
         if torch.is_grad_enabled() and weight.requires_grad:
-            return self.build(weight)
+            return build(weight)
         key = weight.detach().cpu().numpy().tobytes()
-        if self._kept is None or self._kept[0] != key:
+        if name not in self._kept or self._kept[name][0] != key:
             # Kept tensors must serve outside of inference mode too.
             with torch.inference_mode(False), torch.no_grad():
-                self._kept = (key, self.build(weight.detach().clone()))
-        return self._kept[1]
+                self._kept[name] = (key, build(weight.detach().clone()))
+        return self._kept[name][1]
