@@ -25,7 +25,7 @@ from qdeq_qiskit.backends.maps import (
     pauli_coefficients,
 )
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
-from qdeq_qiskit.backends.product_choice import FEWEST_QUBITS, ProductChoice
+from qdeq_qiskit.backends.product_choice import FEWEST_QUBITS, ONE_JACOBIAN, ONE_VALUE, SOLVE, ProductChoice
 from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
@@ -128,10 +128,11 @@ class ExactLayer(OperatorLayer):
     def map_of(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
         return self._map(operators, weight, x, lift)
 
-    def bound(self, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+    def bound(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool = False) -> FixedPointMap:
+        planned = ONE_VALUE if values_only else SOLVE if lift.shape[1] else ONE_JACOBIAN
         gradient = torch.is_grad_enabled() and weight.requires_grad
-        if self._choice is None or not self._choice.takes_states(len(x), solves=lift.shape[1] > 0, gradient=gradient):
-            return super().bound(weight, x, lift)
+        if self._choice is None or not self._choice.takes_states(len(x), planned, gradient=gradient):
+            return super().bound(weight, x, lift, values_only=values_only)
         return self._states(self.built("factors", self.factors, weight), weight, x, lift)
 
     def factors(self, weight: Tensor) -> Tensor:

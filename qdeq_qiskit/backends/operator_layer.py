@@ -56,7 +56,9 @@ class OperatorLayer(nn.Module, Bindable):
     def forward(self, features: Tensor, weight: Tensor | None = None) -> Tensor:
         """q(v), (B, K), of features, (B, d), at the layer's own weights or at others, (P,)."""
         nowhere = features.new_zeros(features.shape[-1] if features.ndim else 0, 0)
-        return self.bind(features, nowhere, weight).value(features.new_zeros(len(features), 0))
+        self._check(features)
+        bound = self.bound(self.weight if weight is None else weight, features, nowhere, values_only=True)
+        return bound.value(features.new_zeros(len(features), 0))
 
     def bind(self, x: Tensor, lift: Tensor, weight: Tensor | None = None) -> FixedPointMap:
         """The map w ↦ q(R w + x); see `Bindable`.
@@ -69,18 +71,11 @@ class OperatorLayer(nn.Module, Bindable):
         Raises:
             ValueError: features of another number, dtype or device than the layer's.
         """
-        if x.ndim != 2 or x.shape[1] != self.qnn.num_features:
-            raise ValueError(f"features have shape {tuple(x.shape)}; this circuit takes (B, {self.qnn.num_features})")
-        if x.dtype != self.dtype or x.device.type != self.device.type:
-            raise ValueError(
-                f"features are {x.dtype} on {x.device}; this layer computes in {self.dtype} on {self.device}: "
-                "convert them, or build the layer with another precision or device"
-            )
-        weight = self.weight if weight is None else weight
-        return self.bound(weight, x, lift)
+        self._check(x)
+        return self.bound(self.weight if weight is None else weight, x, lift)
 
-    def bound(self, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-        """What `bind` gives for arguments that fit."""
+    def bound(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool = False) -> FixedPointMap:
+        """What `bind` gives for arguments that fit; the map may be one for a single evaluation of the values."""
         return self.map_of(self.operators(weight), weight, x, lift)
 
     def operators(self, weight: Tensor | None = None) -> Tensor:
@@ -97,3 +92,13 @@ class OperatorLayer(nn.Module, Bindable):
             with torch.inference_mode(False), torch.no_grad():
                 self._kept[name] = (key, build(weight.detach().clone()))
         return self._kept[name][1]
+
+    def _check(self, x: Tensor) -> None:
+        """Refuses features of another number, dtype or device than the layer's, as `bind` says."""
+        if x.ndim != 2 or x.shape[1] != self.qnn.num_features:
+            raise ValueError(f"features have shape {tuple(x.shape)}; this circuit takes (B, {self.qnn.num_features})")
+        if x.dtype != self.dtype or x.device.type != self.device.type:
+            raise ValueError(
+                f"features are {x.dtype} on {x.device}; this layer computes in {self.dtype} on {self.device}: "
+                "convert them, or build the layer with another precision or device"
+            )

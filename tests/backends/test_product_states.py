@@ -13,7 +13,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.maps import EncodedBlock, ProductMap, ProductStateMap, WireStates, product_state
-from qdeq_qiskit.backends.product_choice import ProductChoice
+from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, ProductChoice
 from qdeq_qiskit.circuits import QNNCircuit, angle_encoder, qdeq_ansatz, random_layer, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, MapCost, Newton, ReducedJacobianPenalty, nearest_lift
 
@@ -253,21 +253,21 @@ def test_a_layer_of_four_qubits_takes_operators_always():
 
 
 @pytest.mark.parametrize("gradient", [False, True])
-@pytest.mark.parametrize("solves", [False, True])
+@pytest.mark.parametrize("planned", [ONE_VALUE, ONE_JACOBIAN, SOLVE], ids=["value", "Jacobian", "solve"])
 @pytest.mark.parametrize("num_qubits", [6, 7, 8, 9])
-def test_the_choice_crosses_over_once_at_most_as_the_batch_grows(num_qubits, solves, gradient):
+def test_the_choice_crosses_over_once_at_most_as_the_batch_grows(num_qubits, planned, gradient):
     choice = ProductChoice(num_qubits, num_outputs=num_qubits, factor_rows=16 * (num_qubits - 2))
-    chosen = [choice.takes_states(2**power, solves=solves, gradient=gradient) for power in range(16)]
+    chosen = [choice.takes_states(2**power, planned, gradient=gradient) for power in range(16)]
     assert chosen == sorted(chosen, reverse=True)
     assert chosen[0]
-    assert chosen == [choice.takes_states(2**power, solves=solves, gradient=gradient) for power in range(16)]
+    assert chosen == [choice.takes_states(2**power, planned, gradient=gradient) for power in range(16)]
 
 
 def test_one_evaluation_takes_states_longer_than_a_solve():
     choice = ProductChoice(8, num_outputs=8, factor_rows=112)
-    assert choice.takes_states(1024, solves=False, gradient=False)
-    assert not choice.takes_states(1024, solves=True, gradient=False)
-    assert choice.takes_states(256, solves=True, gradient=True)
+    assert choice.takes_states(1024, ONE_VALUE, gradient=False)
+    assert not choice.takes_states(1024, SOLVE, gradient=False)
+    assert choice.takes_states(256, SOLVE, gradient=True)
 
 
 def test_factors_are_built_once_for_the_same_weights():
