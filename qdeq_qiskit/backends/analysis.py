@@ -17,7 +17,7 @@ from qdeq_qiskit.circuits import amplitude_encoder
 
 EncoderKind = Literal["amplitude", "product", "general"]
 
-# Dense operators of d reachable amplitudes cost about K·d² memory and K·d²·2ⁿ to build.
+# Dense operators of d reachable amplitudes cost about K·d² memory and K·d²·2ⁿ to build. Product states can do without.
 DENSE_LIMIT = 512
 
 

@@ -30,8 +30,9 @@ MOST_AMPLITUDES = 2**18
 """Amplitudes of the samples evaluated at once, all χ_k together: 2 or 4 MB, which caches hold; with 2²⁰ it takes twice
 as long. One sample is the least."""
 
-MOST_RECORDED = 2**22
-"""Amplitudes of a batch that autograd may record: about 20 copies of them with seven factors, 0.7 or 1.3 GB."""
+MOST_RECORDED = 2**23
+"""Amplitudes of a batch, all χ_k together, that autograd may record: 64 or 128 bytes each with seven factors, so half a
+gigabyte or one."""
 
 
 class WireStates:
