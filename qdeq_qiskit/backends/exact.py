@@ -39,8 +39,9 @@ class ExactLayer(OperatorLayer):
 
     The weights are frozen during a solve, so the weight block and the observables are one operator each,
     M_k(θ) = W(θ)† O_k W(θ): built once per call (or fetched, if the weights are still the same), then evaluated in
-    closed form for every sample and every iteration. A circuit that does not factor so is evolved sample by sample,
-    which a log line says once.
+    closed form for every sample and every iteration. Product states, where that is cheaper, are evaluated one by one
+    instead, without operators. A circuit that does not factor so is evolved sample by sample, gate by gate, which a log
+    line says once.
 
     Args:
         qnn: circuit, inputs, weights and observables.

@@ -31,6 +31,8 @@ def uneven():
     encoder.rx(x[0], 0)
     encoder.s(0)
     encoder.rz(2 * x[1] * x[0], 0)
+    encoder.h(1)
+    encoder.s(1)
     encoder.ry(x[2], 1)
     encoder.sx(1)
     encoder.p(x[3], 1)
