@@ -21,6 +21,7 @@ SUBJECTS = (
     "jacobian",
     "memory",
     "engines",
+    "product_choice",
     "noise",
     "hardware",
     "peers",

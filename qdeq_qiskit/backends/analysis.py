@@ -17,7 +17,7 @@ from qdeq_qiskit.circuits import amplitude_encoder
 
 EncoderKind = Literal["amplitude", "product", "general"]
 
-# Dense operators of d reachable amplitudes cost about K·d² memory and K·d²·2ⁿ to build.
+# Dense operators of d reachable amplitudes cost about K·d² memory and K·d²·2ⁿ to build. Product states can do without.
 DENSE_LIMIT = 512
 
 
@@ -42,7 +42,11 @@ class Factorisation:
 
 
 def factorise(
-    circuit: QuantumCircuit, input_parameters: Sequence[Parameter], weight_parameters: Sequence[Parameter]
+    circuit: QuantumCircuit,
+    input_parameters: Sequence[Parameter],
+    weight_parameters: Sequence[Parameter],
+    *,
+    wide_products: bool = False,
 ) -> Factorisation:
     """Splits a circuit and recognises its encoder.
 
@@ -50,6 +54,7 @@ def factorise(
         circuit: unitary gates only.
         input_parameters: the parameters that vary from sample to sample.
         weight_parameters: all others.
+        wide_products: whether a product-state encoder is wanted as one also where operators would be too large.
 
     Raises:
         ValueError: the circuit is not unitary, or has a parameter that is in neither list.
@@ -63,8 +68,10 @@ def factorise(
         if 2**width <= DENSE_LIMIT:
             text = f"amplitude encoder on {width} wires: one {2**width}×{2**width} operator for each observable"
             return Factorisation(prefix, suffix, "amplitude", 2**width, text)
-    elif _is_product(prefix, set(weight_parameters)) and 2**qubits <= DENSE_LIMIT:
+    elif _is_product(prefix, set(weight_parameters)) and (wide_products or 2**qubits <= DENSE_LIMIT):
         text = f"product-state encoder: one operator on {qubits} qubits for each observable"
+        if 2**qubits > DENSE_LIMIT:
+            text = f"product-state encoder on {qubits} qubits: every sample's state through the fused weight block"
         return Factorisation(prefix, suffix, "product", 2**qubits, text)
     if 2**qubits > DENSE_LIMIT:
         text = (

@@ -11,11 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles, AmplitudeState
-from qdeq_qiskit.backends.analysis import Factorisation, factorise
-from qdeq_qiskit.backends.engines import Engine, make_engine
+from qdeq_qiskit.backends.analysis import DENSE_LIMIT, Factorisation, factorise
+from qdeq_qiskit.backends.engines import Engine, make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
-from qdeq_qiskit.backends.maps import BlochEncoder, LiftedMap, ProductMap, QuadraticMap, pauli_coefficients
+from qdeq_qiskit.backends.maps import (
+    BlochEncoder,
+    EncodedBlock,
+    LiftedMap,
+    ProductMap,
+    ProductStateMap,
+    QuadraticMap,
+    WireStates,
+    pauli_coefficients,
+)
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
+from qdeq_qiskit.backends.product_choice import FEWEST_QUBITS, ONE_JACOBIAN, ONE_VALUE, SOLVE, ProductChoice
 from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
@@ -29,8 +39,9 @@ class ExactLayer(OperatorLayer):
 
     The weights are frozen during a solve, so the weight block and the observables are one operator each,
     M_k(θ) = W(θ)† O_k W(θ): built once per call (or fetched, if the weights are still the same), then evaluated in
-    closed form for every sample and every iteration. A circuit that does not factor so is evolved sample by sample,
-    which a log line says once.
+    closed form for every sample and every iteration. Product states, where that is cheaper, are evaluated one by one
+    instead, without operators. A circuit that does not factor so is evolved sample by sample, gate by gate, which a log
+    line says once.
 
     Args:
         qnn: circuit, inputs, weights and observables.
@@ -67,7 +78,9 @@ class ExactLayer(OperatorLayer):
                 f"ExactLayer takes a QNNCircuit, which says what is input, weight and observable, not a "
                 f"{type(qnn).__name__}; wrap it: QNNCircuit(circuit, inputs, weights, observables)"
             )
-        parts = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters)
+        # Aer gives all columns of the weight block at once, for which there may be too many qubits.
+        by_factors = resolve_engine(engine) == "torch"
+        parts = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters, wide_products=by_factors)
         columns = _num_columns(qnn, parts)
         built = make_engine(engine, parts.suffix, num_columns=columns, device=device, precision=precision)
         super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
@@ -75,6 +88,10 @@ class ExactLayer(OperatorLayer):
         self.readout = Readout(qnn.observables)
         self._angles = parts.suffix.angle_map.compile()
         self._map = _map_factory(qnn, parts, self.readout, built)
+        self._choice: ProductChoice | None = None
+        if parts.kind == "product" and qnn.num_qubits >= FEWEST_QUBITS and not _is_wide(parts):
+            self._choice = ProductChoice(qnn.num_qubits, self.readout.num_outputs, built.factor_rows)
+            self._states = _state_maps(qnn, parts, self.readout, built)
         if self.parts.kind == "general":
             _log.warning("%s", self.explanation)
 
@@ -83,6 +100,8 @@ class ExactLayer(OperatorLayer):
         """How the circuit is evaluated, in one sentence."""
         if self.parts.kind == "general" and self.engine.name != "torch":
             return f"{self.parts.explanation}; that is done in torch, not by {self.engine.name.capitalize()}"
+        if self._choice is not None:
+            return f"{self.parts.explanation}, or every sample's state through the weight block where that is cheaper"
         return self.parts.explanation
 
     @property
@@ -94,9 +113,12 @@ class ExactLayer(OperatorLayer):
         """What the weight block and the observables amount to at some weights, (P,).
 
         Returns:
-            Re M_k, (K, d, d), for amplitude encoders; Pauli coefficients of M_k, (K, 4ⁿ), for product states; W itself,
-            (2ⁿ, 2ⁿ), complex, for others (one column, not used, where there is no weight block).
+            Re M_k, (K, d, d), for amplitude encoders; Pauli coefficients of M_k, (K, 4ⁿ), for product states, but where
+            these are too large, factors of W, (F, D, D), complex; W itself, (2ⁿ, 2ⁿ), complex, for others (one column,
+            not used, where there is no weight block).
         """
+        if _is_wide(self.parts):
+            return self.factors(weight)
         columns = self.engine.columns(self._angles(weight.to(self.dtype)))
         if self.parts.kind == "amplitude":
             return self.readout.real_operators(columns)
@@ -106,6 +128,17 @@ class ExactLayer(OperatorLayer):
 
     def map_of(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
         return self._map(operators, weight, x, lift)
+
+    def bound(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool = False) -> FixedPointMap:
+        planned = ONE_VALUE if values_only else SOLVE if lift.shape[1] else ONE_JACOBIAN
+        gradient = torch.is_grad_enabled() and weight.requires_grad
+        if self._choice is None or not self._choice.takes_states(len(x), planned, gradient=gradient):
+            return super().bound(weight, x, lift, values_only=values_only)
+        return self._states(self.built("factors", self.factors, weight), weight, x, lift)
+
+    def factors(self, weight: Tensor) -> Tensor:
+        """W at some weights, (P,), as matrices that the engine applies one after another, (F, D, D), complex."""
+        return self.engine.factors(self._angles(weight.to(self.dtype)))
 
 
 _MapFactory = Callable[[Tensor, Tensor, Tensor, Tensor], FixedPointMap]
@@ -122,8 +155,9 @@ def _num_columns(qnn: QNNCircuit, parts: Factorisation) -> int:
 
 
 def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
-    shifts = sum(operation.num_shifts for operation in parts.prefix.slots)
-    angle_cost = MapCost(readout.num_bases, shifts * readout.num_bases)
+    angle_cost = _angle_cost(parts, readout)
+    if _is_wide(parts):
+        return _state_maps(qnn, parts, readout, engine)
     if parts.kind == "product":
         encoder = BlochEncoder.of(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
         return _ProductMaps(encoder, angle_cost)
@@ -131,6 +165,21 @@ def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine
         return _QuadraticMaps(readout.num_bases)
     function = _QuadraticInAngles(parts) if parts.kind == "amplitude" else _Evolution(qnn, parts, readout)
     return _LiftedMaps(function, angle_cost)
+
+
+def _is_wide(parts: Factorisation) -> bool:
+    """Whether it is a product-state encoder on more qubits than operators are built for."""
+    return parts.kind == "product" and parts.num_columns > DENSE_LIMIT
+
+
+def _state_maps(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
+    encoder = WireStates(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
+    return _ProductStateMaps(EncodedBlock(encoder, engine, readout), _angle_cost(parts, readout))
+
+
+def _angle_cost(parts: Factorisation, readout: Readout) -> MapCost:
+    shifts = sum(operation.num_shifts for operation in parts.prefix.slots)
+    return MapCost(readout.num_bases, shifts * readout.num_bases)
 
 
 # Classes in place of closures, so that layers can be pickled.
@@ -143,6 +192,15 @@ class _ProductMaps:
 
     def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
         return ProductMap(operators, x, lift, self.encoder, self.cost)
+
+
+@dataclass(frozen=True, eq=False)
+class _ProductStateMaps:
+    block: EncodedBlock
+    cost: MapCost
+
+    def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        return ProductStateMap(operators, x, lift, self.block, self.cost)
 
 
 @dataclass(frozen=True, eq=False)

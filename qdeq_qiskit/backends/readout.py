@@ -49,7 +49,8 @@ class Readout:
     def expectations(self, states: Tensor) -> Tensor:
         """⟨O_k⟩ of a batch of states, (B, 2ⁿ) → (B, K), real."""
         if self._diagonal:
-            return states.abs().square() @ self._grams(states).diagonals.T
+            # Squares of real and imaginary parts: |·| has no second derivative at zero.
+            return torch.view_as_real(states).square().sum(-1) @ self._grams(states).diagonals.T
         return torch.einsum("ib,kib->bk", states.T.conj(), self.applied(states.T)).real
 
     def _grams(self, like: Tensor) -> SignedGrams:

@@ -296,6 +296,8 @@ def test_a_circuit_that_does_not_factor_says_so_once(caplog):
 
 def test_too_many_qubits_for_dense_operators_are_evolved_and_said_so(caplog):
     encoder = angle_encoder(10, [("ry", wire) for wire in range(10)])
+    encoder.cz(0, 1)
+    encoder.compose(angle_encoder(10, [("rx", 0)]).assign_parameters([encoder.parameters[0]]), inplace=True)
     qnn = QNNCircuit.compose(encoder, real_amplitudes(10, reps=1), z_readout(10))
     with caplog.at_level(logging.WARNING, logger="qdeq_qiskit"):
         layer = ExactLayer(qnn, precision="double")

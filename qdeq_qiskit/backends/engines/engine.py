@@ -50,6 +50,29 @@ class Engine(ABC):
     def derivatives(self, angles: Tensor) -> tuple[Tensor, Tensor]:
         """The columns, (2ⁿ, d), and ∂W/∂φ_g for every slot, (G, 2ⁿ, d)."""
 
+    @property
+    def factor_rows(self) -> int:
+        """F·D of `factors`: so many multiplications of one amplitude when they are applied."""
+        return 2**self.program.num_qubits
+
+    def factors(self, angles: Tensor) -> Tensor:
+        """W(φ) as matrices that `apply` takes one after another, (F, D, D), complex; differentiable to every order.
+
+        Args:
+            angles: φ, (G,).
+        """
+        if self.num_columns != 2**self.program.num_qubits:
+            raise ValueError(f"{self.num_columns} columns are not all of W, which its factors are wanted of")
+        return self.columns(angles).unsqueeze(0)
+
+    def apply(self, factors: Tensor, states: Tensor) -> Tensor:
+        """W applied to states, (2ⁿ, ...), in wire order, given its factors; differentiable to every order."""
+        return (factors[0] @ states.flatten(1)).view_as(states)
+
+    def apply_adjoint(self, factors: Tensor, states: Tensor) -> Tensor:
+        """W† applied to states, (2ⁿ, ...), in wire order, given the factors of W; differentiable to every order."""
+        return (factors[0].mH @ states.flatten(1)).view_as(states)
+
     def reference_columns(self, angles: Tensor) -> Tensor:
         """The columns by gate-by-gate evolution in torch: slow, and differentiable to every order."""
         start = basis_columns(

@@ -11,7 +11,7 @@ V_l that of its layer, so all weights of all blocks cost one batched matrix prod
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -44,14 +44,13 @@ class TorchEngine(Engine):
         widest = max((len(operation.wires) for operation in program.operations), default=1)
         width = min(program.num_qubits, max(widest, BLOCK_WIDTH))
         blocks = cut_into_blocks(program, width) or [Block(tuple(range(width)), ())]
-        self._layout = _Layout(program.num_qubits, [block.wires for block in blocks], num_columns)
+        self._layout = _Layout(program.num_qubits, [block.wires for block in blocks])
         self._build_constants(blocks, 2**width)
-        start = basis_columns(program.num_qubits, num_columns, dtype=complex_dtype(dtype), device=device)
-        self._start = self._layout.enter_first(start)
+        self._start: Tensor | None = None
 
     def evaluate(self, angles: Tensor) -> tuple[Tensor, _Forward]:
         prefixes, matrices = self._block_products(angles)
-        entering = [self._start]
+        entering = [self._first_columns()]
         for index in range(len(matrices)):
             entering.append(self._layout.advance(index, matrices[index] @ entering[index]))
         return entering.pop().reshape(-1, self.num_columns), _Forward(prefixes, matrices, entering)
@@ -82,6 +81,37 @@ class TorchEngine(Engine):
                 tangents = [self._layout.advance(later, kept.matrices[later] @ tangent) for tangent in tangents]
             result[slots] = torch.stack([tangent.reshape(columns.shape) for tangent in tangents])
         return columns, result
+
+    @property
+    def factor_rows(self) -> int:
+        return self._scan.blocks * self._scan.size
+
+    def factors(self, angles: Tensor) -> Tensor:
+        """The blocks' matrices, (blocks, D, D): to apply them costs blocks·D·2ⁿ a state, not 4ⁿ."""
+        factors: Tensor = _Factors.apply(angles, self)
+        return factors
+
+    def apply(self, factors: Tensor, states: Tensor) -> Tensor:
+        current = self._layout.enter_first(states)
+        for index, factor in enumerate(factors.unbind()):
+            current = self._layout.advance(index, factor @ current)
+        return current.view_as(states)
+
+    def apply_adjoint(self, factors: Tensor, states: Tensor) -> Tensor:
+        current = states
+        for index in range(len(factors) - 1, -1, -1):
+            current = factors[index].mH @ self._layout.retreat(index, current)
+        return self._layout.leave_first(current).view_as(states)
+
+    def _first_columns(self) -> Tensor:
+        """The basis states as the first block wants them; made when they are first wanted, for they may be many."""
+        if self._start is None:
+            with torch.inference_mode(False):  # they are kept, and must serve outside of inference mode too
+                columns = basis_columns(
+                    self.program.num_qubits, self.num_columns, dtype=complex_dtype(self.dtype), device=self.device
+                )
+                self._start = self._layout.enter_first(columns)
+        return self._start
 
     def _build_constants(self, blocks: list[Block], size: int) -> None:
         """Tables of all blocks' layers, padded with identities so that every block has as many."""
@@ -143,6 +173,29 @@ class TorchEngine(Engine):
         return 0.5 * torch.linalg.vecdot(left.flatten(1), right.flatten(1)).imag
 
 
+class _Factors(torch.autograd.Function):
+    """The blocks' matrices with the gradient of all weights as one product; second derivatives by autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, angles: Tensor, engine: TorchEngine) -> Tensor:
+        prefixes, matrices = engine._block_products(angles.detach())
+        ctx.engine = engine
+        ctx.save_for_backward(angles, prefixes)
+        return matrices.clone()  # they may be a view of the prefixes
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
+        angles, prefixes = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            matrices = ctx.engine._block_products(angles)[1]
+            (gradient,) = torch.autograd.grad(matrices, angles, cotangents[0], create_graph=True)
+            return gradient, None
+        last = ctx.engine._scan.last(prefixes)
+        if ctx.engine._trailing is not None:
+            last = torch.bmm(ctx.engine._trailing, last)
+        return ctx.engine._slot_gradients(prefixes, torch.matmul(last.mH, cotangents[0])), None
+
+
 class _Scan:
     """Prefix products V_l = U_l ⋯ U_1 of every block in about 2√L batched products instead of L.
 
@@ -180,25 +233,33 @@ class _Scan:
                 carried.append(torch.bmm(total, carried[-1]))
             before = torch.stack(carried, dim=1).view(-1, size, size)
             products = torch.bmm(products.view(len(before), -1, size), before)
-        by_block = products.view(self.blocks, -1, size, size)
-        return by_block.flatten(0, 1), by_block[:, -1]
+        prefixes = products.reshape(-1, size, size)
+        return prefixes, self.last(prefixes)
+
+    def last(self, prefixes: Tensor) -> Tensor:
+        """The last prefix product of every block, (blocks, D, D), of all, (rows, D, D)."""
+        return prefixes.view(self.blocks, -1, self.size, self.size)[:, -1]
 
 
 class _Layout:
     """How the columns' axes are permuted between blocks: the wires of the next block in front, one permutation each."""
 
-    def __init__(self, num_qubits: int, wires: list[tuple[int, ...]], num_columns: int) -> None:
+    def __init__(self, num_qubits: int, wires: list[tuple[int, ...]]) -> None:
         standard = tuple(range(num_qubits))
         orders = [(*chosen, *(wire for wire in standard if wire not in chosen)) for chosen in wires]
-        self._shape = (2,) * num_qubits + (num_columns,)
+        self._qubits = num_qubits
         self._front = 2 ** len(wires[0])
         self._first = _permutation(standard, orders[0])
         self._forward = [_permutation(a, b) for a, b in zip(orders, [*orders[1:], standard], strict=True)]
         self._backward = [_inverse(permutation) for permutation in self._forward]
 
     def enter_first(self, columns: Tensor) -> Tensor:
-        """(2ⁿ, d) in wire order → (D, 2ⁿ d / D) as the first block wants it."""
+        """(2ⁿ, ...) in wire order → (D, 2ⁿ d / D) as the first block wants it."""
         return self._permute(self._first, columns)
+
+    def leave_first(self, columns: Tensor) -> Tensor:
+        """The inverse of `enter_first`."""
+        return self._permute(_inverse(self._first), columns)
 
     def advance(self, index: int, columns: Tensor) -> Tensor:
         """From the order of block `index` to the next block's, or to wire order after the last."""
@@ -209,9 +270,10 @@ class _Layout:
         return self._permute(self._backward[index], columns)
 
     def _permute(self, permutation: tuple[int, ...] | None, columns: Tensor) -> Tensor:
-        if permutation is None:
-            return columns.reshape(self._front, -1)
-        return columns.reshape(self._shape).permute(*permutation, len(permutation)).reshape(self._front, -1)
+        rest = columns.numel() // 2**self._qubits
+        if permutation is not None:
+            columns = columns.reshape((2,) * self._qubits + (rest,)).permute(*permutation, len(permutation))
+        return columns.reshape(self._front, 2**self._qubits // self._front * rest)
 
 
 def _permutation(current: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -3,14 +3,18 @@
 from qdeq_qiskit.backends.maps.joined_quadratic import JoinedQuadraticMap
 from qdeq_qiskit.backends.maps.lifted import LiftedMap
 from qdeq_qiskit.backends.maps.product import BlochEncoder, ProductMap, pauli_coefficients
+from qdeq_qiskit.backends.maps.product_state import EncodedBlock, ProductStateMap, WireStates
 from qdeq_qiskit.backends.maps.quadratic import QuadraticMap, ReducedQuadraticMap
 
 __all__ = [
     "BlochEncoder",
+    "EncodedBlock",
     "JoinedQuadraticMap",
     "LiftedMap",
     "ProductMap",
+    "ProductStateMap",
     "QuadraticMap",
     "ReducedQuadraticMap",
+    "WireStates",
     "pauli_coefficients",
 ]

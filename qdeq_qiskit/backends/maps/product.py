@@ -199,7 +199,7 @@ def pauli_coefficients(operators: Tensor) -> Tensor:
 
 
 def product_state(bloch: Tensor) -> Tensor:
-    """⊗_w (1, r_w), (4ᵐ, B), of (1, r_w), (m, 4, B); ones, (1, B), for no wire."""
+    """⊗_w (1, r_w), (4ᵐ, B), of (1, r_w), (m, 4, B), or ⊗_w s_w, (2ᵐ, B); ones, (1, B), for no wire."""
     if not len(bloch):
         return bloch.new_ones(1, bloch.shape[-1])
     product = bloch[0]
@@ -236,11 +236,14 @@ def _slopes(coefficients: Tensor, bloch: Tensor) -> Tensor:
     table = coefficients.view(outputs, len(first), len(second))
     of_first = (table.reshape(-1, len(second)) @ second).view(outputs, len(first), -1)
     of_second = (table.mT.reshape(-1, len(first)) @ first).view(outputs, len(second), -1)
-    return torch.cat((_half_slopes(of_first, bloch[:left]), _half_slopes(of_second, bloch[left:])), dim=1)
+    return torch.cat((contract_halves(of_first, bloch[:left]), contract_halves(of_second, bloch[left:])), dim=1)
 
 
-def _half_slopes(table: Tensor, bloch: Tensor) -> Tensor:
-    """As `_slopes`, for coefficients (K, 4ᵐ, B) that differ from sample to sample; (K, m, 4, B)."""
+def contract_halves(table: Tensor, bloch: Tensor) -> Tensor:
+    """As `_slopes`, for coefficients (K, 4ᵐ, B) that differ from sample to sample; (K, m, 4, B).
+
+    Of amplitudes, (K, 2ᵐ, B), with the states of the wires, (m, 2, B), it is (K, m, 2, B).
+    """
     left = len(bloch) // 2
     if left == 0:
         return table.unsqueeze(1)
@@ -248,7 +251,7 @@ def _half_slopes(table: Tensor, bloch: Tensor) -> Tensor:
     matrix = table.view(len(table), len(first), len(second), -1)
     of_first = (matrix * second).sum(2)
     of_second = (matrix * first.unsqueeze(1)).sum(1)
-    return torch.cat((_half_slopes(of_first, bloch[:left]), _half_slopes(of_second, bloch[left:])), dim=1)
+    return torch.cat((contract_halves(of_first, bloch[:left]), contract_halves(of_second, bloch[left:])), dim=1)
 
 
 def _shifted(vectors: Tensor, shifts: Tensor | None, level: int) -> Tensor:

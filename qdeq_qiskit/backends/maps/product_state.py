@@ -1,0 +1,234 @@
+r"""The angle-encoded map, state by state: :math:`q_k = ⟨φ|O_k|φ⟩` with :math:`φ = W \bigotimes_w s_w`.
+
+Nothing of the size of an operator on all wires is built: W is applied by its factors on few wires. The derivatives of
+one sample take one application of W and K of W†,
+
+.. math:: \partial q_k = 2 \sum_w \operatorname{Re} ⟨χ_k | \cdots ⊗ \partial s_w ⊗ \cdots⟩ , \quad χ_k = W^† O_k φ ,
+
+each χ_k contracted with the states of all wires but one, by halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from qdeq_qiskit.backends.engines import Engine
+from qdeq_qiskit.backends.evolution import complex_dtype
+from qdeq_qiskit.backends.feature_angles import FeatureAngles
+from qdeq_qiskit.backends.maps.product import contract_halves, product_state
+from qdeq_qiskit.backends.program import GateProgram, generator
+from qdeq_qiskit.backends.readout import Readout
+from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
+
+MOST_AMPLITUDES = 2**18
+"""Amplitudes of the samples evaluated at once, all χ_k together: 2 or 4 MB, which caches hold; with 2²⁰ it takes twice
+as long. One sample is the least."""
+
+MOST_RECORDED = 2**23
+"""Amplitudes of a batch, all χ_k together, that autograd may record: 64 or 128 bytes each with seven factors, so half a
+gigabyte or one."""
+
+
+class WireStates:
+    """The states of all wires that an encoder of gates on single wires prepares, and their derivatives.
+
+    The l-th rotations of all wires are done at once; a wire with fewer is padded with identities. The batch is the
+    last axis of everything.
+
+    Args:
+        program: gates on single wires; the angle map's parameters are the features (and the weights, unused).
+        num_features: d.
+        device: where the tensors live.
+        dtype: real dtype.
+    """
+
+    def __init__(self, program: GateProgram, num_features: int, *, device: torch.device, dtype: torch.dtype) -> None:
+        self._angles = FeatureAngles(program.angle_map, num_features)
+        layers = _layers(program)
+        depth, wires = len(layers), program.num_qubits
+        terms = torch.zeros(depth, wires, 2, 2, 2, dtype=torch.complex128)  # of cos φ/2 and sin φ/2
+        turns = torch.zeros(depth, wires, 2, 2, dtype=torch.complex128)  # −iH/2, by which ∂/∂φ multiplies
+        read = torch.zeros(depth, wires, dtype=torch.long)  # the zeroth angle is 0
+        for level, layer in enumerate(layers):
+            for wire, (name, slot, before) in enumerate(layer):
+                terms[level, wire, 0] = torch.as_tensor(before)
+                if name is not None and slot is not None:
+                    terms[level, wire, 1] = torch.as_tensor(-1j * generator(name) @ before)
+                    turns[level, wire] = torch.as_tensor(-0.5j * generator(name))
+                    read[level, wire] = slot + 1
+        self._terms = terms.to(device, complex_dtype(dtype))
+        self._turns = turns.to(device, complex_dtype(dtype))
+        self._read = read.to(device)
+
+    def states(self, v: Tensor) -> Tensor:
+        """s, (n, 2, B), of features, (B, d)."""
+        return self._evolved(v, None)[0]
+
+    def states_and_tangents(self, v: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
+        """s, (n, 2, B), and ∂s/∂w for v = R w + x, (n, 2, m, B)."""
+        states, tangents = self._evolved(v, self._angles.along(v, lift))
+        assert tangents is not None
+        return states, tangents
+
+    def _evolved(self, v: Tensor, directions: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        angles = torch.cat((v.new_zeros(1, len(v)), self._angles(v).T))
+        half = angles.index_select(0, self._read.flatten()).view(*self._read.shape, 1, 1, -1) / 2
+        first, second = self._terms.unsqueeze(-1).unbind(2)
+        gates = half.cos() * first + half.sin() * second  # (depth, n, 2, 2, B)
+        states = gates[0, :, :, 0]  # from |0⟩
+        tangents = None
+        if directions is not None:
+            rest = directions.new_zeros(1, *directions.shape[1:])
+            turning = torch.cat((rest, directions)).index_select(0, self._read.flatten())
+            turning = turning.unflatten(0, self._read.shape).unsqueeze(2)  # (depth, n, 1, m, B)
+            tangents = (self._turns[0] @ states).unsqueeze(2) * turning[0]
+        for level in range(1, len(gates)):
+            states = (gates[level] * states.unsqueeze(1)).sum(2)
+            if tangents is not None:
+                tangents = (gates[level].unsqueeze(3) * tangents.unsqueeze(1)).sum(2)
+                tangents = tangents + (self._turns[level] @ states).unsqueeze(2) * turning[level]
+        return states, tangents
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedBlock:
+    """q(v) and ∂q/∂w given the factors of W, for as many samples as are held at once.
+
+    Attributes:
+        encoder: the wires' states.
+        engine: applies W.
+        readout: the observables.
+    """
+
+    encoder: WireStates
+    engine: Engine
+    readout: Readout
+
+    def value(self, v: Tensor, factors: Tensor) -> Tensor:
+        """q, (B, K), of features, (B, d)."""
+        return self.readout.expectations(self._final(self.encoder.states(v), factors).T)
+
+    def value_and_jacobian(self, v: Tensor, factors: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
+        """q, (B, K), and ∂q/∂w, (B, K, m), for v = R w + x, (B, d)."""
+        states, tangents = self.encoder.states_and_tangents(v, lift)
+        final = self._final(states, factors)
+        applied = self.readout.applied(final).transpose(0, 1).contiguous()
+        chi = self.engine.apply_adjoint(factors, applied).transpose(0, 1)  # (K, 2ⁿ, B)
+        slopes = contract_halves(chi, states.conj().resolve_conj())  # (K, n, 2, B), conjugate
+        jacobian = 2 * _real_products(slopes.unsqueeze(3), tangents).sum((1, 2))
+        return self.readout.expectations(final.T), jacobian.permute(2, 0, 1)
+
+    def _final(self, states: Tensor, factors: Tensor) -> Tensor:
+        """φ, (2ⁿ, B)."""
+        return self.engine.apply(factors, product_state(states))
+
+
+class ProductStateMap(FixedPointMap):
+    """w ↦ q(R w + x) for a product-state encoder, without operators.
+
+    Args:
+        factors: of W, from the engine's method of that name.
+        x: features, (B, d).
+        lift: R, (d, n).
+        block: encoder, weight block and observables.
+        cost: circuits that a machine would need.
+    """
+
+    def __init__(self, factors: Tensor, x: Tensor, lift: Tensor, block: EncodedBlock, cost: MapCost) -> None:
+        self._factors = factors
+        self._x = x
+        self._lift = lift
+        self._block = block
+        self._cost = cost
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self._factors, self._x
+
+    @property
+    def cost(self) -> MapCost:
+        return self._cost
+
+    def with_inputs(self, inputs: tuple[Tensor, ...]) -> ProductStateMap:
+        factors, x = inputs
+        return ProductStateMap(factors, x, self._lift, self._block, self._cost)
+
+    def select(self, rows: Tensor) -> ProductStateMap:
+        return self.with_inputs((self._factors, self._x.index_select(0, rows)))
+
+    def value(self, w: Tensor) -> Tensor:
+        return self._values(torch.addmm(self._x, w, self._lift.T))
+
+    def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        return self._derivatives(w, self._lift)
+
+    def unlifted_jacobian(self, w: Tensor) -> Tensor:
+        identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
+        return self._derivatives(w, identity)[1]
+
+    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return torch.addmm(self._x, w, self._lift.T), self._values
+
+    def _values(self, v: Tensor) -> Tensor:
+        return self._in_parts(v, 1, lambda some, factors: (self._block.value(some, factors),))[0]
+
+    def _derivatives(self, w: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
+        v = torch.addmm(self._x, w, self._lift.T)
+        found = self._in_parts(
+            v,
+            self._block.readout.num_outputs,
+            lambda some, factors: self._block.value_and_jacobian(some, factors, lift),
+        )
+        return found[0], found[1]
+
+    def _in_parts(
+        self, v: Tensor, states: int, function: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """function(v, factors), the batch in parts of few amplitudes, with so many states a sample.
+
+        A backward pass through a large batch evaluates part by part again, so that it holds but one.
+        """
+        amplitudes = states * 2**self._block.engine.program.num_qubits
+        parts = v.split(max(1, MOST_AMPLITUDES // amplitudes))
+        if len(parts) == 1:
+            return function(v, self._factors)
+        if torch.is_grad_enabled() and len(v) * amplitudes > MOST_RECORDED:
+            found = [checkpoint(function, part, self._factors, use_reentrant=False) for part in parts]
+        else:
+            found = [function(part, self._factors) for part in parts]
+        return tuple(torch.cat(outputs) for outputs in zip(*found, strict=True))
+
+
+def _real_products(left: Tensor, right: Tensor) -> Tensor:
+    """Re(conj(left) · right)."""
+    return (torch.view_as_real(left) * torch.view_as_real(right)).sum(-1)
+
+
+_Layer = list[tuple[str | None, int | None, np.ndarray]]
+"""For each wire: a rotation and its slot, None for none, and the fixed unitary, (2, 2), before it."""
+
+
+def _layers(program: GateProgram) -> list[_Layer]:
+    per_wire: list[_Layer] = [[] for _ in range(program.num_qubits)]
+    pending = [np.eye(2, dtype=complex) for _ in range(program.num_qubits)]
+    for operation in program.operations:
+        (wire,) = operation.wires
+        if operation.slot is None:
+            pending[wire] = operation.matrix @ pending[wire]
+        else:
+            per_wire[wire].append((operation.name, operation.slot, pending[wire]))
+            pending[wire] = np.eye(2, dtype=complex)
+    for wire, layers in enumerate(per_wire):
+        if not np.array_equal(pending[wire], np.eye(2)) or not layers:
+            layers.append((None, None, pending[wire]))
+    depth = max(len(layers) for layers in per_wire)
+    nothing = (None, None, np.eye(2, dtype=complex))
+    for layers in per_wire:
+        layers.extend([nothing] * (depth - len(layers)))
+    return [[layers[level] for layers in per_wire] for level in range(depth)]
