@@ -10,7 +10,7 @@ from pathlib import Path
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.models.storage import RECIPE_FILE, WEIGHTS_FILE
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.continuation import splits_of
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.images import Images, ImageSplits
 from qdeq_qiskit.training.preparation import setting_up
@@ -50,7 +50,7 @@ class Subject:
             raise RunError(f"{path}: no epoch was finished, so there is no model; `qdeq fit --resume {path}` first")
         with setting_up():
             classifier = QDEQClassifier.load(directory.model)
-        splits = load_splits(directory.recipe().data, data_dir=data_dir or directory.data_dir())
+        splits = splits_of(directory, data_dir)
         content = hashlib.sha256()
         for name in (RECIPE_FILE, WEIGHTS_FILE):
             content.update((directory.model / name).read_bytes())

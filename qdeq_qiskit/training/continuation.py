@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from qdeq_qiskit import __version__
+from qdeq_qiskit.training.datasets import load_splits
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.images import ImageSplits
 from qdeq_qiskit.training.recipe import TrainingRecipe
@@ -76,21 +78,47 @@ def check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> N
         )
 
 
+def splits_of(directory: RunDirectory, data_dir: Path | None) -> ImageSplits:
+    """The data of a run that was trained; a warning says if they are not what it was trained with.
+
+    Args:
+        directory: the run.
+        data_dir: as for `fit`; None for where the run was begun with.
+
+    Raises:
+        DataError, RunError: they cannot be read.
+    """
+    splits = load_splits(directory.recipe().data, data_dir=data_dir or directory.data_dir())
+    differing = _differing(directory, splits)
+    if differing:
+        warnings.warn(
+            f"{directory.path}: the run was trained with other data: the images or labels of {', '.join(differing)} "
+            "differ from the SHA-256 in run.json; test images of now may be among those that it was trained on",
+            stacklevel=3,
+        )
+    return splits
+
+
 def check_same_data(directory: RunDirectory, splits: ImageSplits) -> None:
     """A run goes on with the images that it was begun with, to the last bit.
 
     Raises:
         RunError: they are others.
     """
-    recorded = directory.origin().get("data")
-    if recorded is None:  # a run of an earlier version
-        return
-    differing = [split for split, digest in splits.fingerprint().items() if recorded.get(split) != digest]
+    differing = _differing(directory, splits)
     if differing:
         raise RunError(
             f"{directory.path}: the run was begun with other data: the images or labels of {', '.join(differing)} "
             f"differ from the SHA-256 in run.json; continue it with the {splits.name} files that it was begun with"
         )
+
+
+def _differing(directory: RunDirectory, splits: ImageSplits) -> list[str]:
+    """The splits that are not those of the run; none for a run of a version that kept no SHA-256."""
+    recorded = directory.origin().get("data")
+    if recorded is None:
+        return []
+    return [split for split, digest in splits.fingerprint().items() if recorded.get(split) != digest]
 
 
 def origin_of(name: str, data_dir: Path | None, splits: ImageSplits) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from qdeq_qiskit.noise import NoiseRecipe
 from qdeq_qiskit.recipes import RecipeError
 from qdeq_qiskit.training.chosen_backend import chosen_backend, mitigation_given
 from qdeq_qiskit.training.comparison import Comparison
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.continuation import splits_of
 from qdeq_qiskit.training.displacement import Followed
 from qdeq_qiskit.training.errors import RunError, SetupError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate, follow
@@ -46,7 +46,7 @@ def evaluate_run(
     console: Console | None = None,
 ) -> Comparison:
     """Test the model of a run; the figures and the backend's recipe also go to `evaluations/`
-    in its directory, into a file whose name tells what was run.
+    in its directory, into a file whose name tells what was run. Where that cannot be written, a warning says so.
 
     Args:
         path: the run's directory.
@@ -71,7 +71,7 @@ def evaluate_run(
     if samples is None and _runs_one_by_one(classifiers[-1]):
         samples = SAMPLES_RUN_ONE_BY_ONE
     recipe = directory.recipe()
-    test = load_splits(recipe.data, data_dir=data_dir or directory.data_dir()).test
+    test = splits_of(directory, data_dir).test
     if samples is not None and samples > len(test) and console is not None:
         console.print(f"--samples {samples}: there are {len(test)} test images; all of them are used", highlight=False)
     images = test if samples is None else test.sample(samples, seed=recipe.data.split_seed)
@@ -83,14 +83,23 @@ def evaluate_run(
         outcomes[description] = evaluate(classifier, images)
     tolerance, followed = _expected(directory, classifiers, [*outcomes.values()], images, mitigation is not None)
     name = "own" if other is None else _name(Path(backend or noise or "ideal").stem, other)
-    folder = directory.path / "evaluations"
-    folder.mkdir(exist_ok=True)
-    comparison = Comparison(outcomes, len(test), folder / f"{name}-{len(images)}.json", tolerance, followed)
-    figures = {**comparison.figures(), "backend": _resolved(classifiers[-1].backend)}
-    write_atomically(comparison.path, json.dumps(figures, indent=2) + "\n")
-    if console is not None:
-        console.print(f"written to: {comparison.path}", soft_wrap=True, highlight=False, markup=False)
+    path = directory.path / "evaluations" / f"{name}-{len(images)}.json"
+    comparison = Comparison(outcomes, len(test), path, tolerance, followed)
+    if _written(comparison, classifiers[-1].backend) and console is not None:
+        console.print(f"written to: {path}", soft_wrap=True, highlight=False, markup=False)
     return comparison
+
+
+def _written(comparison: Comparison, backend: Backend) -> bool:
+    """Keep the figures, or say why that cannot be: what they took to compute is not to be lost with them."""
+    figures = {**comparison.figures(), "backend": _resolved(backend)}
+    try:
+        comparison.path.parent.mkdir(exist_ok=True)
+        write_atomically(comparison.path, json.dumps(figures, indent=2) + "\n")
+    except OSError as error:
+        warnings.warn(f"{comparison.path}: cannot be written: {error.strerror or error}", stacklevel=3)
+        return False
+    return True
 
 
 def _other_backend(

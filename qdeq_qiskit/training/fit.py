@@ -16,8 +16,13 @@ from qdeq_qiskit.training.checkpoints import (
     read_checkpoint,
 )
 from qdeq_qiskit.training.conclusion import Trained, conclude, conclude_with_report, damages
-from qdeq_qiskit.training.continuation import check_same, check_same_data, origin_of, telling_how_to_continue
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.continuation import (
+    check_same,
+    check_same_data,
+    origin_of,
+    splits_of,
+    telling_how_to_continue,
+)
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.event_log import EventLog
 from qdeq_qiskit.training.interruption import sigterm_as_interrupt
@@ -122,7 +127,7 @@ def resume(
             for complaint in complaints:
                 warnings.warn(f"{complaint}; it is written anew", stacklevel=2)
             if len(complaints) == 1 and report and not directory.report.is_file():
-                conclude_with_report(directory, load_splits(recipe.data, data_dir=data_dir or directory.data_dir()))
+                conclude_with_report(directory, splits_of(directory, data_dir))
                 return directory
         with torch_threads(recipe.optimisation.threads):
             _go_on(directory, recipe, more, data_dir or directory.data_dir(), console, report)
@@ -183,7 +188,7 @@ def rewrite_report(path: Path, *, data_dir: Path | None = None) -> Path:
 
     directory = RunDirectory.open(path)
     directory.result()
-    return write_report(directory, load_splits(directory.recipe().data, data_dir=data_dir or directory.data_dir()))
+    return write_report(directory, splits_of(directory, data_dir))
 
 
 def _train(prepared: Prepared, directory: RunDirectory, console: Console | None, *, checkpoint: Path | None) -> Trained:

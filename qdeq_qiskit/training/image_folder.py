@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +24,9 @@ MOST_BYTES = 4 * 2**30  # of all pictures together, afterwards
 def read_image_folder(folder: Path, *, size: int | None) -> WholeSet:
     """The data set in a folder.
 
-    Pictures are made gray (ITU-R 601-2, transparency ignored) and, with a `size`, squares (bilinear, averaging where
-    they shrink). Classes are named by their sub-folders and sorted; so are pictures, by their path.
+    Pictures are turned as their EXIF orientation says, made gray (ITU-R 601-2, transparency ignored) and, with a
+    `size`, squares (bilinear, averaging where they shrink). Classes are named by their sub-folders and sorted; so are
+    pictures, by their path.
 
     Args:
         folder: with a sub-folder for each class; or with folders `train` and perhaps `valid` (or `val`) and `test`,
@@ -97,7 +99,7 @@ def _pictures(folder: Path) -> list[Path]:
     visible = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     chosen = [path for path in visible if path.suffix.lower() in SUFFIXES]
     if not chosen:
@@ -123,7 +125,7 @@ def _read(path: Path, size: int | None) -> np.ndarray:
                 width, height = picture.size
                 if width * height > MOST_PIXELS:
                     raise DataError(_too_large(path, f"{width}×{height} pixels"))
-                gray, white = _gray(picture)
+                gray, white = _gray(_upright(picture))
                 if size is not None:
                     gray = gray.resize((size, size), PIL.Image.Resampling.BILINEAR)
                 return np.asarray(gray, dtype=np.float32) / white
@@ -137,6 +139,16 @@ def _read(path: Path, size: int | None) -> np.ndarray:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
         except (SyntaxError, ValueError, EOFError) as error:
             raise DataError(f"{path}: is damaged: {error}") from None
+
+
+def _upright(picture: Image) -> Image:
+    """A picture as viewers show it: cameras note how they were held."""
+    import PIL.ImageOps
+
+    try:
+        return PIL.ImageOps.exif_transpose(picture)
+    except (KeyError, SyntaxError, TypeError, ValueError, struct.error):  # odd metadata, which viewers ignore
+        return picture
 
 
 def _gray(picture: Image) -> tuple[Image, float]:

@@ -19,7 +19,9 @@ from typer.testing import CliRunner
 from qdeq_qiskit.cli import app
 from qdeq_qiskit.training import DataError, DataRecipe, ImageSplits, RunDirectory, TrainingRecipe, load_splits
 from qdeq_qiskit.training import report as report_module
+from qdeq_qiskit.training.evaluate_run import evaluate_run
 from qdeq_qiskit.training.fit import fit, resume
+from qdeq_qiskit.training.image_folder import read_image_folder
 
 GRAY = np.random.default_rng(0).integers(0, 256, (24, 8, 8)).astype(np.uint8)
 LABELS = np.arange(24) % 2
@@ -145,6 +147,21 @@ def test_pictures_are_made_gray_and_of_one_size_whatever_they_were(tmp_path: Pat
     np.testing.assert_allclose(found["colour"], found["transparent"], atol=0)
     luma = (0.299 + 0.114) * ramp / 255 + 0.587 * (1 - ramp / 255.0)  # ITU-R BT.601
     np.testing.assert_allclose(found["colour"][5, 1:-1], luma[0].reshape(10, 2).mean(axis=1)[1:-1], atol=0.02)
+
+
+def test_pictures_are_turned_as_cameras_noted_and_a_link_to_nothing_is_no_less_a_picture(tmp_path: Path) -> None:
+    gray = (np.arange(6).reshape(2, 3) * 40).astype(np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # held so that what is up lies at the right
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(gray).save(tmp_path / name / "x.png", exif=turned)
+    recipe = DataRecipe(name="image_folder", path=str(tmp_path))
+    pixels = read_image_folder(tmp_path, size=None).train[0]
+    np.testing.assert_allclose(pixels[0], np.rot90(gray, -1) / 255, atol=1e-6)
+    (tmp_path / "b" / "y.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"y\.png: cannot be read: No such file"):
+        load_splits(recipe)
 
 
 def test_what_is_no_picture_is_counted_and_hidden_files_are_not_looked_at(tmp_path: Path) -> None:
@@ -422,6 +439,9 @@ def test_a_run_on_ones_own_images_has_its_digests_and_is_continued_from_anywhere
     with pytest.raises(ValueError, match="begun with other data: the images or labels of "):
         resume(run.path, recipe=longer, report=False)
     assert RunDirectory.open(run.path).finished
+    (tmp_path / path).rename(moved)
+    with pytest.warns(UserWarning, match="the run was trained with other data: the images or labels of "):
+        evaluate_run(run.path)
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(13, 2), (1000, 1)])  # of 14 images: a last batch of one; all
@@ -449,7 +469,7 @@ def test_the_command_fits_a_folder_and_says_which_pooling_fits_the_circuit(
     unfitting = CliRunner().invoke(app, [*arguments, "--set", "data.size=28"])
     assert unfitting.exit_code == 2
     said = (
-        "images of 28×28 pixels give 196 features, but the circuit takes 16; change features.pool (kernel: 7 gives 16)"
+        "images of 28×28 pixels give 196 features, but the circuit takes 16; change model.features.pool (kernel: 7 gives 16)"
     )
     assert said in unfitting.stderr
     assert not (tmp_path / "run").exists()

@@ -8,6 +8,7 @@ import resource
 from pathlib import Path
 
 import pytest
+from command_line import qdeq
 from filelock import FileLock
 from killed_runs import Moment, Steps, in_child, numbers_of
 
@@ -119,6 +120,26 @@ def test_a_run_directory_that_became_read_only_is_one_sentence(
     with pytest.raises(CannotWriteError, match=r"run/\.lock: cannot be written: Read-only file system"):
         resume(run.path)
     assert run.finished
+
+
+def test_what_an_evaluation_found_is_shown_also_where_it_cannot_be_kept(run: RunDirectory) -> None:
+    with failing(("mkstemp", 1), READ_ONLY):
+        result = qdeq("evaluate", run.path)
+    assert result.exit_code == 0, result.output
+    assert "evaluations/own-" in result.output
+    assert "cannot be written: Read-only file system" in " ".join(result.output.split())
+    assert "accuracy" in result.output
+
+
+def test_a_file_system_without_locks_is_used_without(
+    recipe: TrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with pytest.warns(UserWarning, match="run: its file system keeps no locks"):
+        assert fit(recipe, out=tmp_path / "run").finished
 
 
 def test_a_place_where_no_folder_can_be_made_is_one_sentence(recipe: TrainingRecipe, tmp_path: Path) -> None:
