@@ -89,7 +89,7 @@ def _table(records: Sequence[Record], reasons: dict[str, int]) -> str:
         label = f"{peer}, {precision}" + (", without penalty" if unpenalised else "")
         lines.append(f"| {'**' + label + '**' if peer == OURS else label} | {' | '.join(words)} |")
     for reason, names in none.items():
-        lines.append(f"\nWithout {'; '.join(_in_order(names))}: {reason}.")
+        lines.append(f"\nNot in this table: {', '.join(f'*{name}*' for name in _in_order(names))}. Why: {reason}.")
     return "\n".join(lines)
 
 

@@ -21,6 +21,11 @@ def state_size_of(layer: object, lift: Tensor | None, state_size: int | None) ->
     Raises:
         ValueError: it is not given, or contradicts the lift.
     """
+    if not callable(layer) and not isinstance(layer, Bindable):
+        raise ValueError(
+            f"layer must be a torch module or a function; it is of type {type(layer).__name__}. A network of "
+            "qiskit-machine-learning becomes a module in a connector, as QNNConnector(network)."
+        )
     if lift is None:
         if isinstance(layer, Bindable):
             raise ValueError("This layer maps features v = R w + x: give its lift R, for instance nearest_lift(d, n).")
@@ -88,8 +93,8 @@ def check_gradient_of(penalty: Tensor) -> None:
 
 def _warn_of_lost_penalty() -> None:
     warnings.warn(
-        "The Jacobian penalty has no gradient: the layer's Jacobian cannot be differentiated (as that of a stock "
-        "TorchConnector cannot). Leave the penalty out, take the penalty 'parameter_shift', which needs first "
+        "The Jacobian penalty has no gradient: the layer's Jacobian cannot be differentiated (as that of a "
+        "sampled layer or a stock TorchConnector cannot). Leave the penalty out (model.penalty: null), take the penalty 'parameter_shift', which needs first "
         "derivatives only, or use a layer that is twice differentiable.",
         RuntimeWarning,
         stacklevel=3,

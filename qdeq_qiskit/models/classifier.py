@@ -122,7 +122,7 @@ class QDEQClassifier(nn.Module):
             hint = self.options.features.hint(height, width, self.circuit.num_features)
             raise ValueError(
                 f"images of {height}×{width} pixels give {features.shape[1]} features, but the circuit takes "
-                f"{self.circuit.num_features}; change features.pool{hint} or the circuit"
+                f"{self.circuit.num_features}; change model.features.pool{hint} or the circuit"
             )
         if not torch.isfinite(features).all():
             bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()

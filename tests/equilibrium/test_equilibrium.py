@@ -392,3 +392,16 @@ def test_coherent_mode_evaluates_its_layer_once() -> None:
     assert solution.evaluations.tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match="applies its layer once, but layers=2"):
         Equilibrium(layer, state_size=3, mode="coherent", layers=2)
+
+
+def test_a_network_without_its_connector_is_refused_where_the_equilibrium_is_made() -> None:
+    class Network:
+        def forward(self) -> None: ...
+
+    with pytest.raises(ValueError, match=r"layer must be a torch module .* it is of type Network\. .* QNNConnector"):
+        Equilibrium(Network(), lift=LIFT)  # type: ignore[arg-type]
+
+
+def test_features_that_are_no_tensor_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"x must be a torch tensor, .* it is of type ndarray"):
+        Equilibrium(readout(), lift=LIFT)(features().numpy())
