@@ -261,12 +261,13 @@ def test_on_a_running_scheduler_a_killed_worker_costs_nothing_but_its_own_cell(s
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_until(lambda: len(computed(out)) >= 5)
-    victim = json.loads((out / "journal.jsonl").read_text().splitlines()[-1])["pid"]
-    os.kill(victim, signal.SIGKILL)
+    victim = json.loads((out / "journal.jsonl").read_text().splitlines()[-1])
+    os.kill(victim["pid"], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     plan, after = planned(out), Counter(computed(out))
     assert set(after) == {cell.key for cell in plan.cells} | {f"train-{model.run.name}" for model in plan.models}
-    assert max(after.values()) == 1
+    repeated = {key for key, count in after.items() if count > 1}
+    assert repeated <= {victim["key"]}  # which was in the journal, but perhaps not yet in its file
     assert len(workers_of(out)) >= 2
     assert not list(out.glob(".token*"))
