@@ -27,7 +27,7 @@ class SPSA(BaseModel):
         default=0.1, gt=0, allow_inf_nan=False, description="c, by how much each weight is shifted, in radians."
     )
     repetitions: int = Field(
-        default=1, ge=1, le=10_000, description="How many choices of signs are averaged for each sample."
+        default=1, ge=1, le=1_000_000, description="How many choices of signs are averaged for each sample."
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the signs.")
 

@@ -334,7 +334,9 @@ class Equilibrium(nn.Module):
 
     def _check_batch(self, x: Tensor, w0: Tensor | None) -> None:
         if not isinstance(x, Tensor):
-            raise ValueError(f"x must be a torch tensor, as torch.as_tensor(x) gives; it is of type {type(x).__name__}.")
+            raise ValueError(
+                f"x must be a torch tensor, as torch.as_tensor(x) gives; it is of type {type(x).__name__}."
+            )
         if not x.dtype.is_floating_point:
             raise ValueError(f"x must be of a real floating-point type; it is {x.dtype}.")
         if self.lift is not None and (x.ndim != 2 or x.shape[1] != self.lift.shape[0]):

@@ -154,7 +154,10 @@ BAD_RECIPES = [
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("noise=[{recipe: depolarizing, scales: [-1, 1]}]", "-1 is not valid; expected a number greater than or equal to 0"),
+        (
+            "noise=[{recipe: depolarizing, scales: [-1, 1]}]",
+            "-1 is not valid; expected a number greater than or equal to 0",
+        ),
         ("noise=[{recipe: depolarizing, scales: []}]", "[] is not valid; expected at least 1 entry"),
         ("noise=[{name: tiny, sources: []}]", "expected {name: tiny, recipe: {sources: [...]}}"),
         (

@@ -179,7 +179,7 @@ def test_what_has_no_operators_to_be_measured_is_refused_with_the_reason() -> No
     noise_of = Snapshot.fake("fake_torino").noise
     with pytest.raises(SurrogateError, match=r"takes 256 preparations for an encoder on 4 wires.*is 200"):
         plan_probes(qnn, compiled, noise_of, max_preparations=200)
-    with pytest.raises(SurrogateError, match="design: 'tetra' is not one of"):
+    with pytest.raises(SurrogateError, match="design: 'tetra' is unknown; did you mean 'tetrahedral'"):
         plan_probes(qnn, compiled, noise_of, design="tetra")
     three = amplitude_model(3)
     with pytest.raises(SurrogateError, match="on 2 or 4 wires, not on 3"):
