@@ -93,9 +93,9 @@ def check_gradient_of(penalty: Tensor) -> None:
 
 def _warn_of_lost_penalty() -> None:
     warnings.warn(
-        "The Jacobian penalty has no gradient: the layer's Jacobian cannot be differentiated (as that of a "
-        "sampled layer or a stock TorchConnector cannot). Leave the penalty out (model.penalty: null), take the penalty 'parameter_shift', which needs first "
-        "derivatives only, or use a layer that is twice differentiable.",
+        "The Jacobian penalty has no gradient: the layer's Jacobian cannot be differentiated (as that of a sampled "
+        "layer or a stock TorchConnector cannot). Leave the penalty out (model.penalty: null), take the penalty "
+        "'parameter_shift', which needs first derivatives only, or use a layer that is twice differentiable.",
         RuntimeWarning,
         stacklevel=3,
     )

@@ -468,7 +468,7 @@ def test_the_command_fits_a_folder_and_says_which_pooling_fits_the_circuit(
     arguments += ["--set", f"data.path={folder}", "--set", "data.classes=null", "--set", "optimisation.epochs=1"]
     unfitting = CliRunner().invoke(app, [*arguments, "--set", "data.size=28"])
     assert unfitting.exit_code == 2
-    said = "images of 28×28 pixels give 196 features, but the circuit takes 16; change model.features.pool (kernel: 7 gives 16)"
+    said = "give 196 features, but the circuit takes 16; change model.features.pool (kernel: 7 gives 16)"
     assert said in unfitting.stderr
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(report_module, "write_report", lambda *_: None)
