@@ -28,7 +28,7 @@ demo: $(READY)  ## train on handwritten digits and write a report
 
 test: $(READY)  ## the tests and the notebooks
 	$(BIN)/python -m pytest -m "not slow" --numprocesses=logical --dist=loadfile
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 --numprocesses=logical notebooks
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
