@@ -40,7 +40,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         "mnist4-torch",
         "one training step of mnist4, torch engine",
         timings["mnist4-torch"],
-        target=1.7,
+        target=1.5,
         peer=PAPERS_CODE_MS,
         peer_name=PAPERS_CODE,
         note=note,
