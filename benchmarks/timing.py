@@ -38,7 +38,7 @@ class Timing:
 
 
 def interleaved(
-    cases: Mapping[str, Callable[[], object]], *, repetitions: Mapping[str, int] | int, warmup: int = 3
+    cases: Mapping[str, Callable[[], object]], *, repetitions: Mapping[str, int] | int, warmup: int = 3, burst: int = 1
 ) -> dict[str, Timing]:
     """Time several things turn by turn, so that a slow minute of the machine hits all of them.
 
@@ -46,18 +46,24 @@ def interleaved(
         cases: what to call, by name.
         repetitions: calls of each case, or of all. A case with fewer calls takes its turns spread evenly.
         warmup: calls of each case beforehand, not counted.
+        burst: calls of a case in a row in each of its turns, as training makes steps. With more than one, another
+            precedes them that is not counted: it finds the caches full of what the case before left there.
     """
     counts = {name: repetitions if isinstance(repetitions, int) else repetitions[name] for name in cases}
+    turns = {name: max(1, count // burst) for name, count in counts.items()}
     for call in cases.values():
         for _ in range(warmup):
             call()
     gc.collect()
-    rounds = max(counts.values())
+    rounds = max(turns.values())
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(rounds):
         for name, call in cases.items():
-            if (turn + 1) * counts[name] // rounds > turn * counts[name] // rounds:
-                start = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - start)
+            if (turn + 1) * turns[name] // rounds > turn * turns[name] // rounds:
+                if burst > 1:
+                    call()
+                for _ in range(burst):
+                    start = time.perf_counter()
+                    call()
+                    seconds[name].append(time.perf_counter() - start)
     return {name: Timing(tuple(times)) for name, times in seconds.items()}

@@ -23,7 +23,7 @@ PAPERS_CODE = "the paper's TorchQuantum code, 66 ms on one core (not run here)"
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    """The steps of `mnist4` with both engines, and of `mnist4-angle`, timed turn by turn."""
+    """The steps of `mnist4` with both engines, and of `mnist4-angle`, timed in turns of 20 steps."""
     cases = {
         "mnist4-torch": training_step("mnist4", engine="torch"),
         "mnist4-compiled": training_step("mnist4", *COMPILED, engine="torch"),
@@ -34,7 +34,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
     if quick:
         repetitions = {name: count // 10 for name, count in repetitions.items()}
     torch.manual_seed(0)  # of dropout
-    timings = interleaved(cases, repetitions=repetitions, warmup=10)
+    timings = interleaved(cases, repetitions=repetitions, warmup=10, burst=20)
     note = f"batch {BATCH} of {data_name()}; weights learn while the clock runs"
     yield timed_row(
         "mnist4-torch",
