@@ -89,6 +89,7 @@ def test_an_interrupted_tuning_ends_in_the_same_weights(
     torch.testing.assert_close(tuned_weight(other), tuned_weight(run), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_tuning_that_its_budget_stops_keeps_the_steps_that_it_took(run: Path, manila: str) -> None:
     free = submit(make_plan(tuning(run, manila, steps=4))).result
     seconds = 0.6 * free["used"]["formula_seconds"]

@@ -153,6 +153,7 @@ def test_a_folder_that_is_taken_is_not_touched_and_a_missing_study_is_named(stud
         resume_study(study.cells)
 
 
+@pytest.mark.slow
 def test_a_cell_that_raises_is_recorded_listed_and_tried_again(study: StudyDirectory) -> None:
     plan = planned(study.path)
     victim = next(cell for cell in plan.cells if cell.model.name == "direct two" and cell.condition.shots)
@@ -173,6 +174,7 @@ def test_a_cell_that_raises_is_recorded_listed_and_tried_again(study: StudyDirec
     assert "missing from this report" not in study.report.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_report")
 def test_runs_that_are_there_are_taken_as_they_are(finished: Path, tmp_path: Path) -> None:
     run = finished / "runs" / "implicit-seed3"

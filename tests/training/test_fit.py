@@ -117,8 +117,12 @@ SHOTS = ["backend.kind=shots", "backend.shots=20", "model.penalty=null"]
 @pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize(
     "changes",
-    [[], ["model.warmup_steps=8"], SHOTS, [*SHOTS, "backend.weight_gradient=spsa"]],
-    ids=["plain", "warm-up", "shots", "spsa"],
+    [
+        pytest.param([], id="plain"),
+        pytest.param(["model.warmup_steps=8"], id="warm-up"),
+        pytest.param(SHOTS, id="shots", marks=pytest.mark.slow),
+        pytest.param([*SHOTS, "backend.weight_gradient=spsa"], id="spsa", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_failed_after_two_epochs_and_was_resumed_equals_an_uninterrupted_one(
     tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str]

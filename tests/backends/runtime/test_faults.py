@@ -169,6 +169,7 @@ def check_kills(service, folder, reference, *, kills, steps):
             assert values == ["1"] * 2 * steps
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_at_random_moments_lose_nothing(service, undisturbed, tmp_path):
     check_kills(service, tmp_path, undisturbed, kills=5, steps=chain.STEPS)
 
