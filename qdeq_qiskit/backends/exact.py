@@ -19,7 +19,7 @@ from qdeq_qiskit.backends.maps import (
     EncodedBlock,
     LiftedMap,
     ProductMap,
-    ProductStateMap,
+    ProductOutputs,
     QuadraticMap,
     WireStates,
     pauli_coefficients,
@@ -174,7 +174,7 @@ def _is_wide(parts: Factorisation) -> bool:
 
 def _state_maps(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
     encoder = WireStates(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
-    return _ProductStateMaps(EncodedBlock(encoder, engine, readout), _angle_cost(parts, readout))
+    return _ProductMaps(EncodedBlock(encoder, engine, readout), _angle_cost(parts, readout))
 
 
 def _angle_cost(parts: Factorisation, readout: Readout) -> MapCost:
@@ -187,20 +187,11 @@ def _angle_cost(parts: Factorisation, readout: Readout) -> MapCost:
 
 @dataclass(frozen=True, eq=False)
 class _ProductMaps:
-    encoder: BlochEncoder
+    outputs: ProductOutputs
     cost: MapCost
 
     def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-        return ProductMap(operators, x, lift, self.encoder, self.cost)
-
-
-@dataclass(frozen=True, eq=False)
-class _ProductStateMaps:
-    block: EncodedBlock
-    cost: MapCost
-
-    def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-        return ProductStateMap(operators, x, lift, self.block, self.cost)
+        return ProductMap(operators, x, lift, self.outputs, self.cost)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,11 +21,10 @@ from qdeq_qiskit.backends.amplitude import AmplitudeState
 from qdeq_qiskit.backends.analysis import Factorisation, factorise
 from qdeq_qiskit.backends.engines import DTYPES, make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
-from qdeq_qiskit.backends.maps import BlochEncoder, ProductMap, pauli_coefficients
+from qdeq_qiskit.backends.maps import BlochEncoder, pauli_coefficients
 from qdeq_qiskit.backends.program import program_of
 from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.backends.recent import Recent
-from qdeq_qiskit.equilibrium import MapCost
 
 # Intermediate tensors are kept below this many elements, by taking rows or slots in blocks.
 _BLOCK_ELEMENTS = 2**22
@@ -264,9 +263,8 @@ class _ProductState(_Encoder):
         return pauli_coefficients(operators)
 
     def jacobian(self, coordinates: Tensor, inputs: Tensor) -> Tensor:
-        nowhere = inputs.new_zeros(inputs.shape[1], 0)
-        function = ProductMap(coordinates, inputs, nowhere, self._bloch, MapCost())
-        return function.unlifted_jacobian(inputs.new_zeros(len(inputs), 0)).transpose(0, 1)
+        identity = torch.eye(inputs.shape[1], dtype=inputs.dtype, device=inputs.device)
+        return self._bloch.value_and_jacobian(inputs, coordinates, identity)[1].transpose(0, 1)
 
 
 class _TreeState(_Encoder):

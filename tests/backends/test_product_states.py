@@ -12,7 +12,7 @@ from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 
 from qdeq_qiskit.backends.exact import ExactLayer
-from qdeq_qiskit.backends.maps import EncodedBlock, ProductMap, ProductStateMap, WireStates, product_state
+from qdeq_qiskit.backends.maps import BlochEncoder, EncodedBlock, ProductMap, WireStates, product_state
 from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, ProductChoice
 from qdeq_qiskit.circuits import QNNCircuit, angle_encoder, qdeq_ansatz, random_layer, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, MapCost, Newton, ReducedJacobianPenalty, nearest_lift
@@ -53,7 +53,7 @@ def layer_of(qnn, **options):
 def states_map(layer, x, lift):
     encoder = WireStates(layer.parts.prefix, layer.qnn.num_inputs, device=layer.device, dtype=layer.dtype)
     block = EncodedBlock(encoder, layer.engine, layer.readout)
-    return ProductStateMap(layer.factors(layer.weight), x, lift, block, MapCost())
+    return ProductMap(layer.factors(layer.weight), x, lift, block, MapCost())
 
 
 def operators_map(layer, x, lift):
@@ -215,7 +215,7 @@ def test_ten_qubits_have_the_gradients_of_finite_differences():
     equilibrium = Equilibrium(layer, lift=lift, solver=solver, penalty=ReducedJacobianPenalty(), on_failure="raise")
     x = torch.randn(2, 40, dtype=torch.float64)
     solution = equilibrium(x)
-    assert isinstance(equilibrium.map(x), ProductStateMap)
+    assert isinstance(equilibrium.map(x).outputs, EncodedBlock)
     found = solution.value.detach()
 
     # The penalty's gradient is meant at fixed z.
@@ -241,8 +241,8 @@ def test_ten_qubits_have_the_gradients_of_finite_differences():
 def test_a_layer_takes_states_for_few_samples_and_operators_for_many():
     layer = layer_of(ryzxy(6))
     lift = nearest_lift(24, 6).double()
-    kinds = [type(layer.bind(torch.zeros(batch, 24, dtype=torch.float64), lift)) for batch in (1, 4, 256, 1)]
-    assert kinds == [ProductStateMap, ProductStateMap, ProductMap, ProductStateMap]
+    kinds = [type(layer.bind(torch.zeros(batch, 24, dtype=torch.float64), lift).outputs) for batch in (1, 4, 256, 1)]
+    assert kinds == [EncodedBlock, EncodedBlock, BlochEncoder, EncodedBlock]
     assert "where that is cheaper" in layer.explanation
 
 
@@ -251,7 +251,7 @@ def test_a_layer_of_four_qubits_takes_operators_always():
     for batch in (0, 1, 4096):
         x = torch.zeros(batch, 16, dtype=torch.float64)
         for lift in (torch.zeros(16, 0).double(), nearest_lift(16, 4).double()):
-            assert isinstance(layer.bind(x, lift), ProductMap)
+            assert isinstance(layer.bind(x, lift).outputs, BlochEncoder)
 
 
 @pytest.mark.parametrize("gradient", [False, True])

@@ -2,8 +2,9 @@
 
 from qdeq_qiskit.backends.maps.joined_quadratic import JoinedQuadraticMap
 from qdeq_qiskit.backends.maps.lifted import LiftedMap
-from qdeq_qiskit.backends.maps.product import BlochEncoder, ProductMap, pauli_coefficients
-from qdeq_qiskit.backends.maps.product_state import EncodedBlock, ProductStateMap, WireStates
+from qdeq_qiskit.backends.maps.product import BlochEncoder, pauli_coefficients
+from qdeq_qiskit.backends.maps.product_map import ProductMap, ProductOutputs
+from qdeq_qiskit.backends.maps.product_state import EncodedBlock, WireStates
 from qdeq_qiskit.backends.maps.quadratic import QuadraticMap, ReducedQuadraticMap
 
 __all__ = [
@@ -12,7 +13,7 @@ __all__ = [
     "JoinedQuadraticMap",
     "LiftedMap",
     "ProductMap",
-    "ProductStateMap",
+    "ProductOutputs",
     "QuadraticMap",
     "ReducedQuadraticMap",
     "WireStates",

@@ -1,4 +1,4 @@
-r"""The angle-encoded map: a product state, seen through its Bloch vectors.
+r"""The angle-encoded map by operators: a product state, seen through its Bloch vectors.
 
 With :math:`ρ = \bigotimes_w (1 + \vec r_w \cdot \vec σ) / 2` the outputs are multilinear,
 
@@ -9,7 +9,7 @@ with :math:`r_w = (1, \vec r_w)`, so values and derivatives are real and in clos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -20,11 +20,11 @@ from torch import Tensor
 from qdeq_qiskit.backends.feature_angles import FeatureAngles
 from qdeq_qiskit.backends.noisy.pauli_transfer import Step, noisy_steps
 from qdeq_qiskit.backends.program import PAULIS, AngleMap, GateProgram
-from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 
 
 class BlochEncoder:
-    """Bloch vectors of a product-state encoder, and their derivatives along given directions of the features.
+    """Bloch vectors of a product-state encoder, their derivatives along given directions of the features, and with the
+    Pauli coefficients T, (K, 4ⁿ), of the effective observables, the outputs q.
 
     A gate, and noise with it, takes a Bloch vector r to A r + b. The l-th rotations of all wires are done at once; a
     wire with fewer is padded with identities. The batch is the last axis of everything, where the many 3×3 products
@@ -89,6 +89,19 @@ class BlochEncoder:
         angles = FeatureAngles(AngleMap(parameters, parameters), slots)
         return cls(steps, num_wires, angles, device=device, dtype=dtype)
 
+    def value(self, v: Tensor, coefficients: Tensor) -> Tensor:
+        """q, (B, K), of features, (B, d), given T."""
+        return _contract(coefficients, self.bloch(v))
+
+    def value_and_jacobian(self, v: Tensor, coefficients: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
+        """q, (B, K), and ∂q/∂w, (B, K, m), for v = R w + x, (B, d), given T."""
+        bloch, tangents = self.bloch_and_tangents(v, self.directions(v, lift))
+        slopes = _slopes(coefficients, bloch)
+        # Any wire's slope gives the value back, q being linear in it.
+        value = (slopes[:, 0] * bloch[0]).sum(1)
+        jacobian = (slopes[:, :, 1:].unsqueeze(3) * tangents).sum((1, 2))
+        return value.T.contiguous(), jacobian.permute(2, 0, 1)
+
     def directions(self, v: Tensor, lift: Tensor) -> Tensor:
         """∂φ/∂w for v = R w + x, (G, m, 1) if the angles are affine functions of features, else (G, m, B)."""
         return self._angles.along(v, lift)
@@ -122,64 +135,6 @@ class BlochEncoder:
         weights = torch.stack((torch.ones_like(table), table.cos(), table.sin()), dim=1)
         gates = torch.bmm(self._terms, weights).view(self._depth, self.num_wires, 3, 3 + self._shifts, -1)
         return (gates[:, :, :, :3], gates[:, :, :, 3]) if self._shifts else (gates, None)
-
-
-class ProductMap(FixedPointMap):
-    """w ↦ q(R w + x) for a product-state encoder.
-
-    Args:
-        coefficients: T, (K, 4ⁿ), from `pauli_coefficients`.
-        x: features, (B, d).
-        lift: R, (d, n).
-        encoder: Bloch vectors of the features.
-        cost: circuits that a machine would need.
-    """
-
-    def __init__(self, coefficients: Tensor, x: Tensor, lift: Tensor, encoder: BlochEncoder, cost: MapCost) -> None:
-        self._coefficients = coefficients
-        self._x = x
-        self._lift = lift
-        self._encoder = encoder
-        self._cost = cost
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        return self._coefficients, self._x
-
-    @property
-    def cost(self) -> MapCost:
-        return self._cost
-
-    def with_inputs(self, inputs: tuple[Tensor, ...]) -> ProductMap:
-        coefficients, x = inputs
-        return ProductMap(coefficients, x, self._lift, self._encoder, self._cost)
-
-    def select(self, rows: Tensor) -> ProductMap:
-        return self.with_inputs((self._coefficients, self._x.index_select(0, rows)))
-
-    def value(self, w: Tensor) -> Tensor:
-        v = torch.addmm(self._x, w, self._lift.T)
-        return _contract(self._coefficients, self._encoder.bloch(v))
-
-    def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        return self._derivatives(w, self._lift)
-
-    def unlifted_jacobian(self, w: Tensor) -> Tensor:
-        identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
-        return self._derivatives(w, identity)[1]
-
-    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        v = torch.addmm(self._x, w, self._lift.T)
-        return v, lambda at: _contract(self._coefficients, self._encoder.bloch(at))
-
-    def _derivatives(self, w: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
-        v = torch.addmm(self._x, w, self._lift.T)
-        bloch, tangents = self._encoder.bloch_and_tangents(v, self._encoder.directions(v, lift))
-        slopes = _slopes(self._coefficients, bloch)
-        # Any wire's slope gives the value back, q being linear in it.
-        value = (slopes[:, 0] * bloch[0]).sum(1)
-        jacobian = (slopes[:, :, 1:].unsqueeze(3) * tangents).sum((1, 2))
-        return value.T.contiguous(), jacobian.permute(2, 0, 1)
 
 
 def pauli_coefficients(operators: Tensor) -> Tensor:

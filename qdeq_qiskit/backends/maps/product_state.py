@@ -1,4 +1,4 @@
-r"""The angle-encoded map, state by state: :math:`q_k = ⟨φ|O_k|φ⟩` with :math:`φ = W \bigotimes_w s_w`.
+r"""The angle-encoded map state by state: :math:`q_k = ⟨φ|O_k|φ⟩` with :math:`φ = W \bigotimes_w s_w`.
 
 Nothing of the size of an operator on all wires is built: W is applied by its factors on few wires. The derivatives of
 one sample take one application of W and K of W†,
@@ -24,7 +24,6 @@ from qdeq_qiskit.backends.feature_angles import FeatureAngles
 from qdeq_qiskit.backends.maps.product import contract_halves, product_state
 from qdeq_qiskit.backends.program import GateProgram, generator
 from qdeq_qiskit.backends.readout import Readout
-from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 
 MOST_AMPLITUDES = 2**18
 """Amplitudes of the samples evaluated at once, all χ_k together: 2 or 4 MB, which caches hold; with 2²⁰ it takes twice
@@ -98,7 +97,7 @@ class WireStates:
 
 @dataclass(frozen=True, eq=False)
 class EncodedBlock:
-    """q(v) and ∂q/∂w given the factors of W, for as many samples as are held at once.
+    """q(v) and ∂q/∂w given the factors of W, without operators, the batch in parts of few amplitudes.
 
     Attributes:
         encoder: the wires' states.
@@ -112,10 +111,18 @@ class EncodedBlock:
 
     def value(self, v: Tensor, factors: Tensor) -> Tensor:
         """q, (B, K), of features, (B, d)."""
-        return self.readout.expectations(self._final(self.encoder.states(v), factors).T)
+        return self._in_parts(v, factors, 1, lambda some, given: (self._value(some, given),))[0]
 
     def value_and_jacobian(self, v: Tensor, factors: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
         """q, (B, K), and ∂q/∂w, (B, K, m), for v = R w + x, (B, d)."""
+        outputs = self.readout.num_outputs
+        found = self._in_parts(v, factors, outputs, lambda some, given: self._value_and_jacobian(some, given, lift))
+        return found[0], found[1]
+
+    def _value(self, v: Tensor, factors: Tensor) -> Tensor:
+        return self.readout.expectations(self._final(self.encoder.states(v), factors).T)
+
+    def _value_and_jacobian(self, v: Tensor, factors: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
         states, tangents = self.encoder.states_and_tangents(v, lift)
         final = self._final(states, factors)
         applied = self.readout.applied(final).transpose(0, 1).contiguous()
@@ -128,80 +135,21 @@ class EncodedBlock:
         """φ, (2ⁿ, B)."""
         return self.engine.apply(factors, product_state(states))
 
-
-class ProductStateMap(FixedPointMap):
-    """w ↦ q(R w + x) for a product-state encoder, without operators.
-
-    Args:
-        factors: of W, from the engine's method of that name.
-        x: features, (B, d).
-        lift: R, (d, n).
-        block: encoder, weight block and observables.
-        cost: circuits that a machine would need.
-    """
-
-    def __init__(self, factors: Tensor, x: Tensor, lift: Tensor, block: EncodedBlock, cost: MapCost) -> None:
-        self._factors = factors
-        self._x = x
-        self._lift = lift
-        self._block = block
-        self._cost = cost
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        return self._factors, self._x
-
-    @property
-    def cost(self) -> MapCost:
-        return self._cost
-
-    def with_inputs(self, inputs: tuple[Tensor, ...]) -> ProductStateMap:
-        factors, x = inputs
-        return ProductStateMap(factors, x, self._lift, self._block, self._cost)
-
-    def select(self, rows: Tensor) -> ProductStateMap:
-        return self.with_inputs((self._factors, self._x.index_select(0, rows)))
-
-    def value(self, w: Tensor) -> Tensor:
-        return self._values(torch.addmm(self._x, w, self._lift.T))
-
-    def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        return self._derivatives(w, self._lift)
-
-    def unlifted_jacobian(self, w: Tensor) -> Tensor:
-        identity = torch.eye(self._x.shape[1], dtype=self._x.dtype, device=self._x.device)
-        return self._derivatives(w, identity)[1]
-
-    def at_features(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        return torch.addmm(self._x, w, self._lift.T), self._values
-
-    def _values(self, v: Tensor) -> Tensor:
-        return self._in_parts(v, 1, lambda some, factors: (self._block.value(some, factors),))[0]
-
-    def _derivatives(self, w: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
-        v = torch.addmm(self._x, w, self._lift.T)
-        found = self._in_parts(
-            v,
-            self._block.readout.num_outputs,
-            lambda some, factors: self._block.value_and_jacobian(some, factors, lift),
-        )
-        return found[0], found[1]
-
     def _in_parts(
-        self, v: Tensor, states: int, function: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+        self, v: Tensor, factors: Tensor, states: int, function: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
     ) -> tuple[Tensor, ...]:
         """function(v, factors), the batch in parts of few amplitudes, with so many states a sample.
 
         A backward pass through a large batch evaluates part by part again, so that it holds but one.
         """
-        amplitudes = states * 2**self._block.engine.program.num_qubits
+        amplitudes = states * 2**self.engine.program.num_qubits
         parts = v.split(max(1, MOST_AMPLITUDES // amplitudes))
         if len(parts) == 1:
-            return function(v, self._factors)
+            return function(v, factors)
         if torch.is_grad_enabled() and len(v) * amplitudes > MOST_RECORDED:
-            found = [checkpoint(function, part, self._factors, use_reentrant=False) for part in parts]
+            found = [checkpoint(function, part, factors, use_reentrant=False) for part in parts]
         else:
-            found = [function(part, self._factors) for part in parts]
+            found = [function(part, factors) for part in parts]
         return tuple(torch.cat(outputs) for outputs in zip(*found, strict=True))
 
 
