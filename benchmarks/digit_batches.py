@@ -7,7 +7,7 @@ import os
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.data.datasets import load_splits
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 BATCH = 256

@@ -16,10 +16,10 @@ from qdeq_qiskit.backends import NoisyBackend, SnapshotBackend
 from qdeq_qiskit.equilibrium import Anderson
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise import NoiseRecipe
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.data.datasets import load_splits
+from qdeq_qiskit.training.data.images import Images
 from qdeq_qiskit.training.evaluation import evaluate
 from qdeq_qiskit.training.fit import fit
-from qdeq_qiskit.training.images import Images
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 from .row import Row, timed_row

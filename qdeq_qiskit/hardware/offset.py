@@ -18,9 +18,9 @@ from qdeq_qiskit.backends.in_memory import NoisyCircuitBackend
 from qdeq_qiskit.backends.noisy import NoisyCircuit
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise import CircuitNoise
+from qdeq_qiskit.training.data.images import Images
 from qdeq_qiskit.training.displacement import Displacement, Followed, displacement
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate, follow
-from qdeq_qiskit.training.images import Images
 
 # Where a solver has no tolerance of its own.
 _TOLERANCE = 1e-3

@@ -11,8 +11,8 @@ from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.models.storage import RECIPE_FILE, WEIGHTS_FILE
 from qdeq_qiskit.training.continuation import splits_of
+from qdeq_qiskit.training.data.images import Images, ImageSplits
 from qdeq_qiskit.training.errors import RunError
-from qdeq_qiskit.training.images import Images, ImageSplits
 from qdeq_qiskit.training.preparation import setting_up
 from qdeq_qiskit.training.run_directory import RunDirectory
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from qdeq_qiskit.backends.surrogate import MeasuredOperators, solve_replicates
 from qdeq_qiskit.equilibrium import nearest_lift
 from qdeq_qiskit.models import QDEQClassifier
-from qdeq_qiskit.training.images import Images
+from qdeq_qiskit.training.data.images import Images
 
 
 @final

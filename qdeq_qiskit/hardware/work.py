@@ -15,7 +15,7 @@ from qdeq_qiskit.hardware.settings import SolveSettings
 from qdeq_qiskit.hardware.subject import Subject
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise.calibration import calibration_text, read_calibration
-from qdeq_qiskit.training.images import Images
+from qdeq_qiskit.training.data.images import Images
 from qdeq_qiskit.training.preparation import setting_up
 
 

@@ -24,8 +24,8 @@ from qdeq_qiskit.studies.progress import StudyProgress
 from qdeq_qiskit.studies.recipe import KIND, StudyRecipe
 from qdeq_qiskit.studies.references import resolved
 from qdeq_qiskit.studies.table import failures, make_table, write_table
+from qdeq_qiskit.training.data.published import chosen_folder
 from qdeq_qiskit.training.errors import RunError
-from qdeq_qiskit.training.published import chosen_folder
 
 TRAININGS, CELLS = "trainings", "cells"
 

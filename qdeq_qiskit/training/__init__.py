@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdeq_qiskit.first_use import on_first_use
-from qdeq_qiskit.training.datasets import DataRecipe, load_splits
+from qdeq_qiskit.training.data.datasets import DataRecipe, load_splits
+from qdeq_qiskit.training.data.images import Images, ImageSplits
 from qdeq_qiskit.training.errors import DataError, RunError, SetupError, TrainingError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate, logistic_regression
-from qdeq_qiskit.training.images import Images, ImageSplits
 from qdeq_qiskit.training.recipe import OptimisationRecipe, TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
 

@@ -10,9 +10,9 @@ from qdeq_qiskit.models.storage import ModelFileError, save_classifier
 from qdeq_qiskit.training.batches import AFTER_TRAINING, epoch_seed
 from qdeq_qiskit.training.checkpoints import write_history
 from qdeq_qiskit.training.continuation import telling_how_to_continue
+from qdeq_qiskit.training.data.images import ImageSplits
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
-from qdeq_qiskit.training.images import ImageSplits
 from qdeq_qiskit.training.peak_memory import peak_memory_mb
 from qdeq_qiskit.training.preparation import Prepared
 from qdeq_qiskit.training.run_directory import RunDirectory

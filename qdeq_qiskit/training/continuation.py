@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from qdeq_qiskit import __version__
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.data.datasets import load_splits
+from qdeq_qiskit.training.data.images import ImageSplits
 from qdeq_qiskit.training.errors import RunError
-from qdeq_qiskit.training.images import ImageSplits
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
 from qdeq_qiskit.training.schedules import CosineSchedule

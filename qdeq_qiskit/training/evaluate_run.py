@@ -23,10 +23,10 @@ from qdeq_qiskit.recipes import RecipeError
 from qdeq_qiskit.training.chosen_backend import chosen_backend, mitigation_given
 from qdeq_qiskit.training.comparison import Comparison
 from qdeq_qiskit.training.continuation import splits_of
+from qdeq_qiskit.training.data.images import Images
 from qdeq_qiskit.training.displacement import Followed
 from qdeq_qiskit.training.errors import RunError, SetupError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate, follow
-from qdeq_qiskit.training.images import Images
 from qdeq_qiskit.training.preparation import setting_up
 from qdeq_qiskit.training.run_directory import RunDirectory
 

@@ -14,8 +14,8 @@ import torch
 from qdeq_qiskit.equilibrium import Solution, spectral_radius
 from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.models import ClassifierOutput, QDEQClassifier
+from qdeq_qiskit.training.data.images import Images
 from qdeq_qiskit.training.errors import RunError
-from qdeq_qiskit.training.images import Images
 
 TRACED_SAMPLES = 512
 _NEWER = {"half_width", "confidence", "reason"}  # files of earlier versions lack them

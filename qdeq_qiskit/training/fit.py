@@ -23,13 +23,13 @@ from qdeq_qiskit.training.continuation import (
     splits_of,
     telling_how_to_continue,
 )
+from qdeq_qiskit.training.data.published import chosen_folder
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.event_log import EventLog
 from qdeq_qiskit.training.interruption import sigterm_as_interrupt
 from qdeq_qiskit.training.loop import run_epochs, torch_threads
 from qdeq_qiskit.training.preparation import Prepared, prepare
 from qdeq_qiskit.training.progress import TrainingProgress
-from qdeq_qiskit.training.published import chosen_folder
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
 from qdeq_qiskit.training.task import ClassifierTask

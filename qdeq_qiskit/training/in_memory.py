@@ -15,15 +15,15 @@ from torch import Tensor
 from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.batches import Batches
+from qdeq_qiskit.training.data.images import Images
+from qdeq_qiskit.training.data.users_arrays import as_array, stacked
 from qdeq_qiskit.training.errors import DataError, SetupError
-from qdeq_qiskit.training.images import Images
 from qdeq_qiskit.training.loop import KeepBest, run_epochs, torch_threads
 from qdeq_qiskit.training.optimisers import check_decay
 from qdeq_qiskit.training.preparation import setting_up
 from qdeq_qiskit.training.recipe import OptimisationRecipe
 from qdeq_qiskit.training.schedules import PlateauSchedule
 from qdeq_qiskit.training.task import Batch, ClassifierTask, Loss, Trainable
-from qdeq_qiskit.training.users_arrays import as_array, stacked
 
 VALIDATION_BATCH = 2048
 

@@ -11,10 +11,10 @@ import torch
 
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training.batches import Batches
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.data.datasets import load_splits
+from qdeq_qiskit.training.data.images import Images, ImageSplits
 from qdeq_qiskit.training.errors import DataError, SetupError
 from qdeq_qiskit.training.evaluation import Control, logistic_regression
-from qdeq_qiskit.training.images import Images, ImageSplits
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 

@@ -12,8 +12,8 @@ from qdeq_qiskit.backends.kinds import AnyBackend
 from qdeq_qiskit.circuits import CircuitRecipe
 from qdeq_qiskit.equilibrium import Solver
 from qdeq_qiskit.models import ClassifierRecipe, ModelRecipe
-from qdeq_qiskit.training.datasets import DataRecipe
-from qdeq_qiskit.training.images import ImageSplits
+from qdeq_qiskit.training.data.datasets import DataRecipe
+from qdeq_qiskit.training.data.images import ImageSplits
 from qdeq_qiskit.training.optimisers import AdamOptimiser, AnyOptimiser, check_decay
 from qdeq_qiskit.training.schedules import AnySchedule
 

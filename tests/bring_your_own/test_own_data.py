@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from qdeq_qiskit.cli import app
 from qdeq_qiskit.training import DataError, DataRecipe, ImageSplits, RunDirectory, TrainingRecipe, load_splits
 from qdeq_qiskit.training import report as report_module
+from qdeq_qiskit.training.data.image_folder import read_image_folder
 from qdeq_qiskit.training.evaluate_run import evaluate_run
 from qdeq_qiskit.training.fit import fit, resume
-from qdeq_qiskit.training.image_folder import read_image_folder
 
 GRAY = np.random.default_rng(0).integers(0, 256, (24, 8, 8)).astype(np.uint8)
 LABELS = np.arange(24) % 2
@@ -365,7 +365,7 @@ def test_pictures_that_cannot_be_read_are_refused_with_their_names(
     with pytest.raises(DataError, match=r"001\.png: has 8×6 pixels, but .*000\.png has 8×8; set data\.size"):
         load_splits(folder_recipe(folder))
     load_splits(folder_recipe(folder, size=8))
-    monkeypatch.setattr("qdeq_qiskit.training.image_folder.MOST_BYTES", 1000)
+    monkeypatch.setattr("qdeq_qiskit.training.data.image_folder.MOST_BYTES", 1000)
     with pytest.raises(DataError, match=r"24 images of 8×8 pixels do not fit .* set data\.size"):
         load_splits(folder_recipe(folder))
 

@@ -15,7 +15,7 @@ from qdeq_qiskit.backends.kinds import load_backend
 from qdeq_qiskit.backends.surrogate import MeasuredOperators
 from qdeq_qiskit.hardware import Order, Solved, make_plan, resume, submit
 from qdeq_qiskit.models import QDEQClassifier
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.data.datasets import load_splits
 from qdeq_qiskit.training.errors import SetupError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
 from qdeq_qiskit.training.fit import fit

@@ -22,7 +22,7 @@ from qdeq_qiskit.hardware.solve_folder import LEDGER
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.noise.calibration import read_calibration
 from qdeq_qiskit.recipes import RecipeError
-from qdeq_qiskit.training.datasets import load_splits
+from qdeq_qiskit.training.data.datasets import load_splits
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
 from qdeq_qiskit.training.run_directory import RunDirectory
 

@@ -18,8 +18,8 @@ from qdeq_qiskit.hardware.offset import Offset, expected_offset, offset_report
 from qdeq_qiskit.hardware.surrogate_intervals import bootstrap
 from qdeq_qiskit.models import ModelRecipe, QDEQClassifier
 from qdeq_qiskit.noise import CircuitNoise
+from qdeq_qiskit.training.data.images import Images
 from qdeq_qiskit.training.evaluation import evaluate
-from qdeq_qiskit.training.images import Images
 
 SNAPSHOT = "snapshot_manila"
 

@@ -17,8 +17,8 @@ from qdeq_qiskit.hardware.solve_folder import SolveFolder
 from qdeq_qiskit.hardware.subject import Subject
 from qdeq_qiskit.hardware.work import Work
 from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.training.data.images import Images
 from qdeq_qiskit.training.evaluation import evaluate, wilson_interval
-from qdeq_qiskit.training.images import Images
 from qdeq_qiskit.training.preparation import setting_up
 
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from qdeq_qiskit import recipes
 from qdeq_qiskit.equilibrium import SampledSolver
 from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.training.data.images import ImageSplits
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.evaluation import Evaluation
-from qdeq_qiskit.training.images import ImageSplits
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.report import figures
 from qdeq_qiskit.training.report.circuit_figure import circuit_figure

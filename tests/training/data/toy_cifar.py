@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from qdeq_qiskit.training.cifar10 import CIFARSource
+from qdeq_qiskit.training.data.cifar10 import CIFARSource
 
 FOLDER = "cifar-10-batches-bin"
 FILES = (*(f"{FOLDER}/data_batch_{k}.bin" for k in range(1, 6)), f"{FOLDER}/test_batch.bin")

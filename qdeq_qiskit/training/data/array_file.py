@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from qdeq_qiskit.files import write_atomically
+from qdeq_qiskit.training.data.images import ImageSplits
+from qdeq_qiskit.training.data.whole_set import WholeSet
 from qdeq_qiskit.training.errors import DataError
-from qdeq_qiskit.training.images import ImageSplits
-from qdeq_qiskit.training.whole_set import WholeSet
 
 KEYS = ("images", "labels", "valid_images", "valid_labels", "test_images", "test_labels", "class_names")
 MAX_BYTES = 8 * 2**30

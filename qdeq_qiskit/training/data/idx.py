@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from qdeq_qiskit.training.data.published import cache_dir, check, chosen_folder, download, found_in
 from qdeq_qiskit.training.errors import DataError
-from qdeq_qiskit.training.published import cache_dir, check, chosen_folder, download, found_in
 
 
 @dataclass(frozen=True)

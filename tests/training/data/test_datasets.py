@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.training import DataError, DataRecipe, TrainingRecipe, load_splits
-from qdeq_qiskit.training.cifar10 import read_cifar10
+from qdeq_qiskit.training.data.cifar10 import read_cifar10
 from qdeq_qiskit.training.fit import fit
 
 needs_mnist = pytest.mark.skipif(

@@ -160,7 +160,7 @@ class ImageSplits:
         Raises:
             DataError: something about the data; the message says what, and where.
         """
-        from qdeq_qiskit.training.whole_set import WholeSet
+        from qdeq_qiskit.training.data.whole_set import WholeSet
 
         parts = {"train": (images, labels), "valid": valid, "test": test}
         sources = {split: name if split == "train" else f"{name} ({split})" for split in parts}
@@ -197,7 +197,7 @@ class ImageSplits:
         Raises:
             DataError: something about the data; the message says what, and where.
         """
-        from qdeq_qiskit.training.users_arrays import stacked
+        from qdeq_qiskit.training.data.users_arrays import stacked
 
         name = name or type(dataset).__name__
         return cls.from_arrays(
@@ -213,7 +213,7 @@ class ImageSplits:
 
     def save(self, path: str | Path) -> None:
         """Write an .npz file that the recipe `data: {name: arrays, path: ...}` reads back as these very splits."""
-        from qdeq_qiskit.training.array_file import save_splits
+        from qdeq_qiskit.training.data.array_file import save_splits
 
         save_splits(self, Path(path))
 

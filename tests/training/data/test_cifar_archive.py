@@ -12,8 +12,8 @@ import pytest
 from toy_cifar import FILES, archive_of, batches, check_toy, info_of, members_of, source_of, visible
 
 from qdeq_qiskit.training import DataError
-from qdeq_qiskit.training.cifar10 import ARCHIVE, GRAY, read_cifar10
-from qdeq_qiskit.training.cifar_archive import luma
+from qdeq_qiskit.training.data.cifar10 import ARCHIVE, GRAY, read_cifar10
+from qdeq_qiskit.training.data.cifar_archive import luma
 
 
 def test_luma_is_pillows_for_every_kind_of_colour() -> None:

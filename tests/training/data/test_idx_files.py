@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from qdeq_qiskit.training import DataError
-from qdeq_qiskit.training.idx import FASHION_MNIST, MNIST, IDXSource, read_split
+from qdeq_qiskit.training.data.idx import FASHION_MNIST, MNIST, IDXSource, read_split
 
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from toy_cifar import archive_of, batches, check_toy, members_of, source_of, visible
 
-from qdeq_qiskit.training import DataError, DataRecipe, cifar10, load_splits
-from qdeq_qiskit.training.cifar10 import ARCHIVE, CIFAR10, GRAY, read_cifar10
+from qdeq_qiskit.training import DataError, DataRecipe, load_splits
+from qdeq_qiskit.training.data import cifar10
+from qdeq_qiskit.training.data.cifar10 import ARCHIVE, CIFAR10, GRAY, read_cifar10
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdeq_qiskit.training.data.whole_set import Part, WholeSet
 from qdeq_qiskit.training.errors import DataError
-from qdeq_qiskit.training.whole_set import Part, WholeSet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,12 +9,12 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator, model_validator
 
-from qdeq_qiskit.training import cifar10, idx
-from qdeq_qiskit.training.array_file import read_array_file
+from qdeq_qiskit.training.data import cifar10, idx
+from qdeq_qiskit.training.data.array_file import read_array_file
+from qdeq_qiskit.training.data.image_folder import read_image_folder
+from qdeq_qiskit.training.data.images import ImageSplits
+from qdeq_qiskit.training.data.whole_set import WholeSet
 from qdeq_qiskit.training.errors import DataError
-from qdeq_qiskit.training.image_folder import read_image_folder
-from qdeq_qiskit.training.images import ImageSplits
-from qdeq_qiskit.training.whole_set import WholeSet
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ClassChoice = Annotated[StrictInt, Field(ge=0)] | Annotated[StrictStr, Field(min_length=1)]

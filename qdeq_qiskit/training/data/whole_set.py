@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from qdeq_qiskit.training.data.images import Images, ImageSplits
+from qdeq_qiskit.training.data.users_arrays import as_classes, as_names, as_pixels
 from qdeq_qiskit.training.errors import DataError
-from qdeq_qiskit.training.images import Images, ImageSplits
-from qdeq_qiskit.training.users_arrays import as_classes, as_names, as_pixels
 
 Part = tuple[np.ndarray, np.ndarray]
 """Pixels, (N, height, width), and labels, (N,)."""

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from qdeq_qiskit.files import remove_unfinished, write_atomically
-from qdeq_qiskit.training.array_file import read_arrays
-from qdeq_qiskit.training.cifar_archive import SIDE, read_archive
+from qdeq_qiskit.training.data.array_file import read_arrays
+from qdeq_qiskit.training.data.cifar_archive import SIDE, read_archive
+from qdeq_qiskit.training.data.published import cache_dir, check, chosen_folder, download, found_in
+from qdeq_qiskit.training.data.whole_set import Part
 from qdeq_qiskit.training.errors import DataError
-from qdeq_qiskit.training.published import cache_dir, check, chosen_folder, download, found_in
-from qdeq_qiskit.training.whole_set import Part
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 GRAY = "cifar10_gray32.npz"
