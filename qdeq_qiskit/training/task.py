@@ -108,6 +108,7 @@ class ClassifierTask(pl.LightningModule):
         self._epoch_started = 0.0
         self._train_seconds: float | None = None
         self._last_row = time.perf_counter()
+        self._last_row_cpu = time.process_time()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -153,8 +154,9 @@ class ClassifierTask(pl.LightningModule):
         drop_gradients(optimizer.param_groups[0]["params"])
 
     def on_fit_start(self) -> None:
-        """Start the clock of the whole run."""
+        """Start the clocks of the whole run."""
         self._last_row = time.perf_counter()
+        self._last_row_cpu = time.process_time()
 
     def on_train_epoch_start(self) -> None:
         """Start counting."""
@@ -186,7 +188,7 @@ class ClassifierTask(pl.LightningModule):
             )
         self.circuits += self.tally.circuits + self._validation.circuits
         self.shots += self.tally.shots + self._validation.shots
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), time.process_time()
         tracked = bool(validated) and self.optimisation.track_spectral_radius
         row = {
             "epoch": self.current_epoch + 1,
@@ -198,8 +200,9 @@ class ClassifierTask(pl.LightningModule):
             **({} if self._penalty_schedule is None else {"penalty_weight": self._penalty_weight()}),
             "train_seconds": now - self._epoch_started if self._train_seconds is None else self._train_seconds,
             "seconds": now - self._last_row,
+            "cpu_seconds": cpu - self._last_row_cpu,
         }
-        self._last_row = now
+        self._last_row, self._last_row_cpu = now, cpu
         self.history.append(row)
         self.log_dict({name: float(value) for name, value in row.items() if name not in ("epoch", "step")})
         if trained["unconverged"]:
