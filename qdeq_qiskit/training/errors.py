@@ -17,3 +17,7 @@ class SetupError(ValueError):
 
 class TrainingError(RuntimeError):
     """Training that cannot go on."""
+
+
+class LostProcessError(Exception):
+    """One of the processes of a run has ended before its time; a `TrainingError` tells users so."""
