@@ -11,6 +11,10 @@ class RunError(ValueError):
     """A run directory that cannot be used."""
 
 
+class RunIsLockedError(RunError):
+    """A run that another process is training."""
+
+
 class SetupError(ValueError):
     """Parts of a recipe, each fine in itself, that do not fit together or do not work on this machine."""
 
