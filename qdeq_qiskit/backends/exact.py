@@ -5,27 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles, AmplitudeState
-from qdeq_qiskit.backends.analysis import DENSE_LIMIT, Factorisation, factorise
-from qdeq_qiskit.backends.engines import Engine, make_engine, resolve_engine
+from qdeq_qiskit.backends.analysis import Factorisation, factorise
+from qdeq_qiskit.backends.engines import make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
-from qdeq_qiskit.backends.maps import (
-    BlochEncoder,
-    EncodedBlock,
-    LiftedMap,
-    ProductMap,
-    ProductOutputs,
-    QuadraticMap,
-    WireStates,
-    pauli_coefficients,
-)
+from qdeq_qiskit.backends.maps import LiftedMap, QuadraticMap
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
-from qdeq_qiskit.backends.product_choice import FEWEST_QUBITS, ONE_JACOBIAN, ONE_VALUE, SOLVE, ProductChoice
+from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, Way
+from qdeq_qiskit.backends.product_form import product_form
+from qdeq_qiskit.backends.product_ways import ProductWays
 from qdeq_qiskit.backends.readout import Readout
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
@@ -40,8 +34,8 @@ class ExactLayer(OperatorLayer):
     The weights are frozen during a solve, so the weight block and the observables are one operator each,
     M_k(θ) = W(θ)† O_k W(θ): built once per call (or fetched, if the weights are still the same), then evaluated in
     closed form for every sample and every iteration. Product states, where that is cheaper, are evaluated one by one
-    instead, without operators. A circuit that does not factor so is evolved sample by sample, gate by gate, which a log
-    line says once.
+    instead, through all of the weight block or part of it. A circuit that does not factor so is evolved sample by
+    sample, gate by gate, which a log line says once.
 
     Args:
         qnn: circuit, inputs, weights and observables.
@@ -54,7 +48,7 @@ class ExactLayer(OperatorLayer):
     Attributes:
         qnn: the circuit.
         weight: θ, (P,).
-        parts: how the circuit was split.
+        parts: how the circuit was split; of a product-state encoder in its simplest form.
         engine: what computes the weight block's columns.
         readout: the observables.
 
@@ -81,17 +75,21 @@ class ExactLayer(OperatorLayer):
         # Aer gives all columns of the weight block at once, for which there may be too many qubits.
         by_factors = resolve_engine(engine) == "torch"
         parts = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters, wide_products=by_factors)
+        cost, observables, form = _angle_cost(parts, Readout(qnn.observables)), qnn.observables, None
+        if parts.kind == "product":
+            form = product_form(parts, observables)
+            parts, observables = form.parts, form.observables
         columns = _num_columns(qnn, parts)
         built = make_engine(engine, parts.suffix, num_columns=columns, device=device, precision=precision)
         super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
         self.parts, self.engine = parts, built
-        self.readout = Readout(qnn.observables)
+        self.readout = Readout(observables)
         self._angles = parts.suffix.angle_map.compile()
-        self._map = _map_factory(qnn, parts, self.readout, built)
-        self._choice: ProductChoice | None = None
-        if parts.kind == "product" and qnn.num_qubits >= FEWEST_QUBITS and not _is_wide(parts):
-            self._choice = ProductChoice(qnn.num_qubits, self.readout.num_outputs, built.factor_rows)
-            self._states = _state_maps(qnn, parts, self.readout, built)
+        self._product: ProductWays | None = None
+        if form is None:
+            self._map = _map_factory(qnn, parts, self.readout, cost)
+        else:
+            self._product = ProductWays(form, qnn.num_features, readout=self.readout, engine=built, cost=cost)
         if self.parts.kind == "general":
             _log.warning("%s", self.explanation)
 
@@ -100,9 +98,7 @@ class ExactLayer(OperatorLayer):
         """How the circuit is evaluated, in one sentence."""
         if self.parts.kind == "general" and self.engine.name != "torch":
             return f"{self.parts.explanation}; that is done in torch, not by {self.engine.name.capitalize()}"
-        if self._choice is not None:
-            return f"{self.parts.explanation}, or every sample's state through the weight block where that is cheaper"
-        return self.parts.explanation
+        return self.parts.explanation if self._product is None else self._product.explanation
 
     @property
     def engine_name(self) -> str:
@@ -113,28 +109,32 @@ class ExactLayer(OperatorLayer):
         """What the weight block and the observables amount to at some weights, (P,).
 
         Returns:
-            Re M_k, (K, d, d), for amplitude encoders; Pauli coefficients of M_k, (K, 4ⁿ), for product states, but where
-            these are too large, factors of W, (F, D, D), complex; W itself, (2ⁿ, 2ⁿ), complex, for others (one column,
-            not used, where there is no weight block).
+            Re M_k, (K, d, d), for amplitude encoders; coefficients of M_k, (K, 4ᵐ) or (K, 3ᵐ), for product states on m
+            wires, but where these are too many, factors of W, (F, D, D), complex; W itself, (2ⁿ, 2ⁿ), complex, for
+            others (one column, not used, where there is no weight block).
         """
-        if _is_wide(self.parts):
-            return self.factors(weight)
-        columns = self.engine.columns(self._angles(weight.to(self.dtype)))
-        if self.parts.kind == "amplitude":
-            return self.readout.real_operators(columns)
-        if self.parts.kind == "product":
-            return pauli_coefficients(self.readout.hermitian_operators(columns))
-        return columns
+        angles = self._angles(weight.to(self.dtype))
+        if self._product is not None:
+            return self._product.build(self._product.usual, angles)
+        columns = self.engine.columns(angles)
+        return self.readout.real_operators(columns) if self.parts.kind == "amplitude" else columns
 
     def map_of(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        if self._product is not None:
+            return self._product.map_of(self._product.usual, operators, x, lift)
         return self._map(operators, weight, x, lift)
 
     def bound(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool = False) -> FixedPointMap:
-        planned = ONE_VALUE if values_only else SOLVE if lift.shape[1] else ONE_JACOBIAN
-        gradient = torch.is_grad_enabled() and weight.requires_grad
-        if self._choice is None or not self._choice.takes_states(len(x), planned, gradient=gradient):
+        if self._product is None:
             return super().bound(weight, x, lift, values_only=values_only)
-        return self._states(self.built("factors", self.factors, weight), weight, x, lift)
+        planned = ONE_VALUE if values_only else SOLVE if lift.shape[1] else ONE_JACOBIAN
+        way = self._product.way(len(x), planned, gradient=torch.is_grad_enabled() and weight.requires_grad)
+        block = self.built(way, partial(self._product_block, way), weight)
+        return self._product.map_of(way, block, x, lift)
+
+    def _product_block(self, way: Way, weight: Tensor) -> Tensor:
+        assert self._product is not None
+        return self._product.build(way, self._angles(weight.to(self.dtype)))
 
     def factors(self, weight: Tensor) -> Tensor:
         """W at some weights, (P,), as matrices that the engine applies one after another, (F, D, D), complex."""
@@ -154,27 +154,11 @@ def _num_columns(qnn: QNNCircuit, parts: Factorisation) -> int:
     return parts.num_columns
 
 
-def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
-    angle_cost = _angle_cost(parts, readout)
-    if _is_wide(parts):
-        return _state_maps(qnn, parts, readout, engine)
-    if parts.kind == "product":
-        encoder = BlochEncoder.of(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
-        return _ProductMaps(encoder, angle_cost)
+def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, cost: MapCost) -> _MapFactory:
     if parts.kind == "amplitude" and qnn.num_amplitudes is not None:
         return _QuadraticMaps(readout.num_bases)
     function = _QuadraticInAngles(parts) if parts.kind == "amplitude" else _Evolution(qnn, parts, readout)
-    return _LiftedMaps(function, angle_cost)
-
-
-def _is_wide(parts: Factorisation) -> bool:
-    """Whether it is a product-state encoder on more qubits than operators are built for."""
-    return parts.kind == "product" and parts.num_columns > DENSE_LIMIT
-
-
-def _state_maps(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
-    encoder = WireStates(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
-    return _ProductMaps(EncodedBlock(encoder, engine, readout), _angle_cost(parts, readout))
+    return _LiftedMaps(function, cost)
 
 
 def _angle_cost(parts: Factorisation, readout: Readout) -> MapCost:
@@ -183,15 +167,6 @@ def _angle_cost(parts: Factorisation, readout: Readout) -> MapCost:
 
 
 # Classes in place of closures, so that layers can be pickled.
-
-
-@dataclass(frozen=True, eq=False)
-class _ProductMaps:
-    outputs: ProductOutputs
-    cost: MapCost
-
-    def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-        return ProductMap(operators, x, lift, self.outputs, self.cost)
 
 
 @dataclass(frozen=True, eq=False)

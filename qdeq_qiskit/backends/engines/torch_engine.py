@@ -35,7 +35,11 @@ class _Forward(NamedTuple):
 
 
 class TorchEngine(Engine):
-    """Columns of W(φ) in torch, on any device."""
+    """Columns of W(φ) in torch, on any device.
+
+    Attributes:
+        block_wires: the wires of each of the `factors`, the first one most significant.
+    """
 
     name: ClassVar[str] = "torch"
 
@@ -44,7 +48,8 @@ class TorchEngine(Engine):
         widest = max((len(operation.wires) for operation in program.operations), default=1)
         width = min(program.num_qubits, max(widest, BLOCK_WIDTH))
         blocks = cut_into_blocks(program, width) or [Block(tuple(range(width)), ())]
-        self._layout = _Layout(program.num_qubits, [block.wires for block in blocks])
+        self.block_wires = [block.wires for block in blocks]
+        self._layout = _Layout(program.num_qubits, self.block_wires)
         self._build_constants(blocks, 2**width)
         self._start: Tensor | None = None
 

@@ -1,5 +1,7 @@
 """Fixed-point maps in closed form, for encoders whose states have one."""
 
+from qdeq_qiskit.backends.maps.circle import CircleEncoder, circle_coefficients
+from qdeq_qiskit.backends.maps.cut_block import CutBlock
 from qdeq_qiskit.backends.maps.joined_quadratic import JoinedQuadraticMap
 from qdeq_qiskit.backends.maps.lifted import LiftedMap
 from qdeq_qiskit.backends.maps.product import BlochEncoder, pauli_coefficients
@@ -9,6 +11,8 @@ from qdeq_qiskit.backends.maps.quadratic import QuadraticMap, ReducedQuadraticMa
 
 __all__ = [
     "BlochEncoder",
+    "CircleEncoder",
+    "CutBlock",
     "EncodedBlock",
     "JoinedQuadraticMap",
     "LiftedMap",
@@ -17,5 +21,6 @@ __all__ = [
     "QuadraticMap",
     "ReducedQuadraticMap",
     "WireStates",
+    "circle_coefficients",
     "pauli_coefficients",
 ]
