@@ -28,7 +28,7 @@ _OPERATOR_JACOBIAN = 3.2
 _STATE_VALUE = 2.0
 _STATE_JACOBIAN = 1.4
 # Matrices of a sample's own are small, and bound by memory too.
-_CUT_OPERATION = 2.5
+_CUT_OPERATION = 4.0
 # A backward pass takes twice its forward pass.
 _WITH_GRADIENT = 3
 

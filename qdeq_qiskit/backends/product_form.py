@@ -52,6 +52,9 @@ def product_form(parts: Factorisation, observables: Sequence[SparsePauliOp]) -> 
     found = [_Wire.of(parts.prefix, wire) for wire in range(count)]
     moved = [wire for wire in range(count) if found[wire].turns] or [0]
     order = [*(wire for wire in range(count) if wire not in moved), *moved]
+    simple = order == sorted(order) and all(wire.absorbed is None for wire in found)
+    if simple and sum(len(wire.turns) for wire in found) == parts.prefix.num_slots:
+        return ProductForm(parts, tuple(observables), real=False)
     place = {wire: index for index, wire in enumerate(order)}
     before: list[Operation] = []
     encoder: list[Operation] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import final
 
+import torch
 from torch import Tensor
 
 from qdeq_qiskit.backends.analysis import DENSE_LIMIT
@@ -94,7 +95,8 @@ class ProductWays:
     def outputs(self, way: Way) -> ProductOutputs:
         """What computes q and its derivatives."""
         if way not in self._outputs:
-            self._outputs[way] = self._make(way)
+            with torch.inference_mode(False):  # what is kept must serve outside of inference mode too
+                self._outputs[way] = self._make(way)
         return self._outputs[way]
 
     def _make(self, way: Way) -> ProductOutputs:

@@ -70,7 +70,7 @@ def circle_coefficients(operators: Tensor) -> Tensor:
 def _traces(wires: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Rows ½ᵐ P as functionals on (row, column) pairs wire by wire, (3ᵐ, 4ᵐ)."""
     single = np.stack([PAULIS[name].real.reshape(4) / 2 for name in "ixz"])
-    matrix = np.eye(1)
+    matrix: np.ndarray = np.eye(1)
     for _ in range(wires):
         matrix = np.kron(matrix, single)
     with torch.inference_mode(False):  # it is kept, and must serve outside of inference mode too

@@ -69,7 +69,7 @@ class CutBlock:
             angles: φ, (G,), of the weight block.
         """
         pieces = [
-            torch.view_as_real(group.engine.factors(angles[group.slots]))
+            torch.view_as_real(group.engine.factors(angles.index_select(0, group.slots)))
             for group in self._groups
             if group.engine is not None
         ]
@@ -141,7 +141,7 @@ class _ConeOperators:
 
     Attributes:
         moved: the wires of the tangents, those of the groups that it meets.
-        shape: of the operators' coordinates, (K, D, D, 2, r): the main group's matrix, complex, and real coordinates
+        shape: of the operators' coordinates, (K, D, D, r, 2): the main group's matrix, complex, and real coordinates
             of all others.
     """
 
@@ -172,7 +172,7 @@ class _ConeOperators:
 
     def coordinates(self, angles: Tensor) -> Tensor:
         """Of M_k, in the shape of that name."""
-        columns = self._engine.columns(angles[self._slots])
+        columns = self._engine.columns(angles.index_select(0, self._slots))
         table = self._readout.hermitian_operators(columns).reshape(self._split).permute(self._axes)
         before = len(table) * self._size**2
         for size in self._sizes:
@@ -184,9 +184,7 @@ class _ConeOperators:
         """q, (B, K), of the groups' states."""
         index, wires = self._main
         state = grown[index].divided(rows[index], wires)[..., 0]
-        along = _reals(torch.bmm(state, state.mH).flatten(1))
-        partly = _reals(torch.view_as_complex(table)).permute(0, 3, 1, 2).flatten(0, 1).flatten(1) @ along.T
-        partly = partly.view(len(table), -1, len(along))
+        partly = _by_others(table, state)
         if not self._others:
             return partly[:, 0].T
         others = [self._seen(some, grown, rows)[:, 0].real.T for some in self._others]
@@ -202,18 +200,17 @@ class _ConeOperators:
         weights = _product(reals).T if reals else state.real.new_ones(batch, 1)
         by_other = table.permute(3, 0, 1, 2, 4).flatten(1)
         matrices = torch.view_as_complex((weights @ by_other).view(batch, outputs * self._size, self._size, 2))
-        applied = torch.bmm(matrices, state).view(batch, outputs, -1)  # G_k ψ
+        amplitudes = state.shape[1] * state.shape[2]
+        applied = torch.bmm(matrices, state).view(batch, outputs, amplitudes)  # G_k ψ
         slopes = torch.bmm(applied.conj().resolve_conj(), vectors[..., 1:].flatten(1, 2))
-        value = (torch.view_as_real(applied) * torch.view_as_real(state).view(batch, 1, -1, 2)).sum((2, 3))
-        if not others:
-            return value, slopes
-        along = _reals(torch.bmm(state, state.mH).flatten(1))
-        partly = _reals(torch.view_as_complex(table)).permute(0, 3, 1, 2).flatten(0, 1).flatten(1) @ along.T
+        value = (torch.view_as_real(applied) * torch.view_as_real(state).view(batch, 1, amplitudes, 2)).sum((2, 3))
         found = [slopes]
-        for some, slope in zip(others, contract_each(partly.view(outputs, -1, batch), reals), strict=True):
-            moving = torch.view_as_real(some[:, 1:].transpose(1, 2)).flatten(2)  # (B, 4ˢ, 2m)
-            product = torch.bmm(slope.permute(2, 0, 1).contiguous(), moving)
-            found.append(torch.view_as_complex(product.unflatten(2, (-1, 2))))
+        if others:
+            by_each = contract_each(_by_others(table, state), reals)
+            for some, slope in zip(others, by_each, strict=True):
+                moving = torch.view_as_real(some[:, 1:].transpose(1, 2)).flatten(2)  # (B, 4ˢ, 2m)
+                product = torch.bmm(slope.permute(2, 0, 1).contiguous(), moving)
+                found.append(torch.view_as_complex(product.view(batch, outputs, some.shape[1] - 1, 2)))
         return value, torch.cat(found, dim=2)
 
     def _seen(self, some: tuple[int, tuple[int, ...]], grown: Sequence[Grown], rows: Sequence[Tensor]) -> Tensor:
@@ -242,7 +239,7 @@ def contract_each(table: Tensor, vectors: Sequence[Tensor]) -> list[Tensor]:
         return [table]
     half = len(vectors) // 2
     first, second = _product(vectors[:half]), _product(vectors[half:])
-    matrix = table.view(len(table), len(first), len(second), -1)
+    matrix = table.view(len(table), len(first), len(second), table.shape[-1])
     of_first = (matrix * second).sum(2)
     of_second = (matrix * first.unsqueeze(1)).sum(1)
     return [*contract_each(of_first, vectors[:half]), *contract_each(of_second, vectors[half:])]
@@ -253,6 +250,18 @@ def _product(vectors: Sequence[Tensor]) -> Tensor:
     for vector in others:
         product = (product.unsqueeze(1) * vector).flatten(0, 1)
     return product
+
+
+def _by_others(table: Tensor, state: Tensor) -> Tensor:
+    """The operators with the main group's density matrix contracted, (K, r, B).
+
+    Args:
+        table: coordinates of the operators, (K, D, D, r, 2).
+        state: the main group's ψ, (B, D, ·).
+    """
+    along = _reals(torch.bmm(state, state.mH)).flatten(1)
+    by_other = _reals(torch.view_as_complex(table)).permute(0, 3, 1, 2).flatten(2)
+    return (by_other.flatten(0, 1) @ along.T).view(*by_other.shape[:2], len(state))
 
 
 def _coordinates(matrices: Tensor, row: int = -2, column: int = -1) -> Tensor:

@@ -28,22 +28,25 @@ class Grown(NamedTuple):
     @property
     def rows(self) -> Tensor:
         """The same sample by sample, (B, 2ᵐ, 1 + len(moved))."""
-        return self.vectors.flatten(0, 1).T.contiguous().view(-1, *self.vectors.shape[:2])
+        amplitudes, kinds, batch = self.vectors.shape
+        return self.vectors.flatten(0, 1).T.contiguous().view(batch, amplitudes, kinds)
 
     def divided(self, rows: Tensor, wires: Sequence[int]) -> Tensor:
         """`rows` with some of the wires in front, (B, 2ˢ, 2ᵐ⁻ˢ, 1 + len(moved))."""
         count = len(self.wires)
         rest = [wire for wire in self.wires if wire not in wires]
         axes = [1 + self.wires.index(wire) for wire in (*wires, *rest)]
-        table = rows.view(-1, *(2,) * count, rows.shape[-1]).permute(0, *axes, count + 1)
-        return table.reshape(len(rows), 2 ** len(wires), 2 ** len(rest), -1)
+        table = rows.view(len(rows), *(2,) * count, rows.shape[-1]).permute(0, *axes, count + 1)
+        return table.reshape(len(rows), 2 ** len(wires), 2 ** len(rest), rows.shape[-1])
 
     def through(self, wires: Sequence[int], matrix: Tensor) -> Grown:
         """With a matrix applied to some of the wires, the first one its most significant."""
         order = (*wires, *(wire for wire in self.wires if wire not in wires))
         count, shape = len(self.wires), self.vectors.shape
         axes = [self.wires.index(wire) for wire in order]
-        table = self.vectors.reshape(*(2,) * count, -1).permute(*axes, count).reshape(len(matrix), -1)
+        rest = shape[1] * shape[2]
+        table = self.vectors.reshape(*(2,) * count, rest).permute(*axes, count)
+        table = table.reshape(len(matrix), shape[0] // len(matrix) * rest)
         return Grown(order, self.moved, (matrix @ table).view(shape))
 
 

@@ -104,7 +104,8 @@ class BlochEncoder:
 
     def directions(self, v: Tensor, lift: Tensor) -> Tensor:
         """∂φ/∂w for v = R w + x, (G, m, 1) if the angles are affine functions of features, else (G, m, B)."""
-        return self._angles.along(v, lift)
+        found = self._angles.along(v, lift)
+        return found if len(found) else v.new_zeros(1, lift.shape[1], 1)  # padding reads the zeroth
 
     def bloch(self, v: Tensor) -> Tensor:
         """(1, r) of every wire, (n, 4, B), of features, (B, d)."""
