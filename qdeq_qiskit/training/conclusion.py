@@ -112,6 +112,7 @@ def _write_result(prepared: Prepared, directory: RunDirectory, trained: Trained)
             "circuits": trained.circuits + valid.circuits + test.circuits,
             "shots": trained.shots + valid.shots + test.shots,
             "seed": prepared.recipe.seed,
+            "processes": prepared.recipe.optimisation.processes,
             "test": metrics,
             "control": {"name": "logistic regression", "accuracy": control.accuracy, "parameters": control.parameters},
             "parameters": {

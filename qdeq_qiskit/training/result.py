@@ -87,6 +87,7 @@ class RunResult(BaseModel):
     peak_memory_mb: int | float | None = None
     cpu_seconds: float | None = None
     added_memory_mb: int | float | None = None
+    processes: int = 1
 
 
 @final
