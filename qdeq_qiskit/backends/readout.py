@@ -10,6 +10,13 @@ from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor
 
 from qdeq_qiskit.backends.grams import SignedGrams
+from qdeq_qiskit.backends.program import Operation
+from qdeq_qiskit.backends.trailing import diagonals_behind
+
+
+def is_diagonal(observables: Sequence[SparsePauliOp]) -> bool:
+    """Whether all observables are diagonal in the computational basis."""
+    return all(not np.any(observable.paulis.x) for observable in observables)
 
 
 class Readout:
@@ -17,16 +24,19 @@ class Readout:
 
     Args:
         observables: Hermitian, on n qubits (Qiskit qubit w is wire w).
+        behind: gates between the states and the observables, for diagonal ones: see `split_trailing`.
     """
 
-    def __init__(self, observables: Sequence[SparsePauliOp]) -> None:
+    def __init__(self, observables: Sequence[SparsePauliOp], *, behind: Sequence[Operation] = ()) -> None:
         simplified = [observable.simplify() for observable in observables]
         self.num_outputs = len(simplified)
         self.num_bases = len(sum(simplified[1:], start=simplified[0]).group_commuting(qubit_wise=True))
-        self._diagonal = all(not np.any(observable.paulis.x) for observable in simplified)
+        self._diagonal = is_diagonal(simplified)
         if self._diagonal:
-            self._signs = SignedGrams(torch.as_tensor(np.stack([_diagonal(o) for o in simplified])))
+            diagonals = diagonals_behind(np.stack([_diagonal(observable) for observable in simplified]), behind)
+            self._signs = SignedGrams(torch.as_tensor(diagonals))
         else:
+            assert not behind
             self._terms = [_terms(observable) for observable in simplified]
         self._in_precision: dict[tuple[torch.device, torch.dtype], SignedGrams] = {}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qdeq_qiskit.backends.engines.axes import Permutation
+from qdeq_qiskit.backends.axes import Permutation
 
 Axis = tuple[str, int]
 """("out" or "in", wire)."""
