@@ -9,6 +9,7 @@ Gram matrices as there are such sets of wires, instead of K products.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,13 @@ class SignedGrams:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> SignedGrams:
         """The same on another device or in another precision."""
-        return SignedGrams(self.diagonals.to(device, dtype))
+        moved = copy(self)
+        moved.diagonals = self.diagonals.to(device, dtype)
+        moved._row_signs = self._row_signs.to(device, dtype)
+        if self._groupings is not None:
+            moved._groupings = tuple(grouping.to(device, dtype) for grouping in self._groupings)
+            moved._order = self._order.to(device)
+        return moved
 
     def operators(self, columns: Tensor) -> Tensor:
         """(K, d, d), symmetric, from complex columns, (2ⁿ, d); differentiable to every order."""
@@ -91,6 +98,10 @@ class _Grouping:
     members: Tensor
     signs: Tensor
     order: Permutation
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> _Grouping:
+        """The same on another device or in another precision."""
+        return _Grouping(self.members.to(device), self.signs.to(device, dtype), self.order)
 
     def grouped(self, parts: Tensor) -> Tensor:
         """(2, 2ⁿ, d) → (groups, rows of a group, d)."""

@@ -145,9 +145,9 @@ class TorchEngine(Engine):
             table.to(self.device) for table in (read.flatten(), place, source.flatten())
         )
         self._one = torch.ones(1, dtype=self.dtype, device=self.device)
-        trailing = torch.stack([torch.as_tensor(t) for _, t in parts]).to(self.device, dtype)
-        is_identity = torch.equal(trailing, torch.eye(size, dtype=dtype, device=self.device).expand_as(trailing))
-        self._trailing = None if is_identity else trailing
+        trailing = torch.stack([torch.as_tensor(t) for _, t in parts])
+        is_identity = torch.equal(trailing, torch.eye(size, dtype=trailing.dtype).expand_as(trailing))
+        self._trailing = None if is_identity else trailing.to(self.device, dtype)
 
     def _block_products(self, angles: Tensor) -> tuple[Tensor, Tensor]:
         """Prefix products in the scan's rows, (rows, D, D), and block matrices, (blocks, D, D)."""
