@@ -83,9 +83,8 @@ class ExactLayer(OperatorLayer):
         by_factors = resolve_engine(engine) == "torch"
         parts = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters, wide_products=by_factors)
         columns = _num_columns(qnn, parts)
-        suffix, trailing = parts.suffix, ()
-        if by_factors and is_diagonal(qnn.observables):  # Aer simulates all of it
-            suffix, trailing = split_trailing(suffix)
+        takes_gates = by_factors and is_diagonal(qnn.observables)  # Aer simulates all of them
+        suffix, trailing = split_trailing(parts.suffix) if takes_gates else (parts.suffix, ())
         built = make_engine(engine, suffix, num_columns=columns, device=device, precision=precision)
         super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
         self.parts, self.engine = parts, built

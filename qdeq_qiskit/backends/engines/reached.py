@@ -1,8 +1,8 @@
 r"""W on the basis states that inputs can reach, without work for what is still zero or still the identity.
 
-A bit of a column's number enters with the first block that acts on its wire: until then the columns are the identity on
-that wire, or \|0⟩ where the number has no such bit. So the first blocks act on few numbers. After each block the columns
-have one axis for every wire that some block has acted on, and one for every bit that has entered.
+A bit of a column's number enters with the first block that acts on its wire: until then the columns are the identity
+on that wire, or \|0⟩ where the number has no such bit. So the first blocks act on few numbers. After each block the
+columns have one axis for every wire that some block has acted on, and one for every bit that has entered.
 """
 
 from __future__ import annotations
