@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -315,3 +316,119 @@ def test_every_kind_of_recipe_is_recognised_where_another_is_expected(tmp_path: 
     with pytest.raises(RecipeError, match="this looks like a noise recipe, not a training recipe"):
         recipes.load("training", path, Toy)
     assert recipes.find("noise", "noise/depolarizing.yaml").resolve() == recipes.folder("noise") / "depolarizing.yaml"
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Path:
+    """The folder of a recipe, of another that is made from it, and of a third that is made from that."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "base.yaml").write_text(
+        "description: the first\nsize: 3\nmode: direct\ncolour: {kind: red, brightness: 2}"
+    )
+    (tmp_path / "middle.yaml").write_text("extends: old/base.yaml\nsize: 4\ncolour: {brightness: 5}")
+    (tmp_path / "last.yaml").write_text("extends: middle.yaml\ndescription: the last\nmode: implicit")
+    return tmp_path
+
+
+def test_a_recipe_that_extends_another_says_only_what_differs(family: Path) -> None:
+    last = recipes.load("training", family / "last.yaml", Toy)
+    assert last == Toy(description="the last", size=4, mode="implicit", colour=Red(kind="red", brightness=5))
+    middle = recipes.load("training", family / "middle.yaml", Toy, overrides=["colour.brightness=7"])
+    assert middle.colour == Red(kind="red", brightness=7), "overrides come last"
+    assert middle.description == "", "what a recipe says of itself is not said of others"
+    assert "extends" not in recipes.dump(middle)
+
+
+def test_a_mapping_of_another_kind_replaces_the_one_that_is_extended(family: Path) -> None:
+    (family / "last.yaml").write_text("extends: middle.yaml\ncolour: {kind: blue}")
+    assert recipes.load("training", family / "last.yaml", Toy).colour == Blue(kind="blue")
+
+
+def test_lists_and_null_replace_what_is_extended(tmp_path: Path) -> None:
+    class Lists(BaseModel):
+        numbers: list[int]
+        more: dict[str, int] | None
+
+    (tmp_path / "base.yaml").write_text("numbers: [1, 2, 3]\nmore: {a: 1, b: 2}")
+    path = tmp_path / "toy.yaml"
+    path.write_text("extends: base.yaml\nnumbers: [4]\nmore: {b: 3}")
+    assert recipes.load("training", path, Lists) == Lists(numbers=[4], more={"a": 1, "b": 3})
+    path.write_text("extends: base.yaml\nmore: null")
+    assert recipes.load("training", path, Lists) == Lists(numbers=[1, 2, 3], more=None)
+
+
+def test_a_recipe_may_extend_a_shipped_one_by_its_name_and_any_kind_may(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: depolarizing\nscale: 2")
+    shipped = recipes.load("noise", "depolarizing", dict[str, Any])
+    mine = recipes.load("noise", path, dict[str, Any])
+    assert mine == {**{key: value for key, value in shipped.items() if key != "description"}, "scale": 2}
+    (tmp_path / "outer.yaml").write_text("noise: mine.yaml")
+    outer = recipes.load("backends", tmp_path / "outer.yaml", dict[str, Any], references={"noise": "noise"})
+    assert outer["noise"] == mine, "also where it is referred to"
+
+
+def test_names_and_files_in_an_extended_recipe_are_found_from_where_it_stands(experiment: Path) -> None:
+    folder = experiment.parent / "machines"
+    (folder / "steady.yaml").write_text("extends: shaky.yaml\nnoise: {strength: 0.2}\nshots: 9")
+    experiment.write_text("backend: machines/steady.yaml")
+    assert nested(experiment).backend == Machine(noise=Channel(strength=0.2), shots=9)
+    other = experiment.parent / "other.yaml"
+    (folder / "experiment.yaml").write_text("backend: {noise: loud.yaml, shots: 2}")
+    other.write_text("extends: machines/experiment.yaml\nbackend: {shots: 3}")
+    backend = nested(other).backend
+    assert (backend.shots, backend.noise.strength) == (3, 0.4)
+    assert backend.noise.calibration == str(folder / "data.json")
+
+
+def test_an_error_names_the_file_that_the_wrong_value_stands_in(family: Path) -> None:
+    (family / "old" / "base.yaml").write_text("size: 0\nmode: direct\ncolour: {kind: red, brightness: 2}")
+    (family / "middle.yaml").write_text("extends: old/base.yaml\ncolour: {brigthness: 5}")
+    with pytest.raises(RecipeError) as caught:
+        recipes.load("training", family / "last.yaml", Toy)
+    assert f"{family}/old/base.yaml: size: 0 is not valid" in str(caught.value)
+    assert f"{family}/middle.yaml: colour.brigthness: unknown key" in str(caught.value)
+    (family / "old" / "base.yaml").write_text("size: 3\ncolour: {kind: red, shade: 2}")
+    (family / "middle.yaml").write_text("extends: old/base.yaml\ncolour: {tint: 5}")
+    with pytest.raises(RecipeError) as caught:
+        recipes.load("training", family / "last.yaml", Toy)
+    assert f"{family}/old/base.yaml: colour.shade: unknown key" in str(caught.value)
+    assert f"{family}/middle.yaml: colour.tint: unknown key" in str(caught.value)
+    assert f"{family}/middle.yaml: colour.brightness: this key is missing" in str(caught.value), "the last to add to it"
+    with pytest.raises(RecipeError, match=r"^--set size=-1: size: -1 is not valid"):
+        recipes.load("training", family / "last.yaml", Toy, overrides=["size=-1", "colour={kind: blue}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("extends: 3", r"toy\.yaml: extends: 3 is not valid; expected the name of one training recipe"),
+        ("extends: [digits]", r"toy\.yaml: extends: \['digits'\] is not valid"),
+        ("extends: null", r"toy\.yaml: extends: null is not valid"),
+        ("extends: digit", r"toy\.yaml: extends: there is no training recipe named 'digit'; did you mean 'digits'\?"),
+        ("extends: gone.yaml", r"toy\.yaml: extends: gone\.yaml: this training recipe does not exist"),
+        ("extends: toy.yaml", r"toy\.yaml: extends: 'toy\.yaml' is made from this recipe itself; give another one"),
+        ("extend: digits", r"toy\.yaml: extend: unknown key 'extend' \(value 'digits'\); did you mean 'extends'\?"),
+        ("extends: broken.yaml", r"toy\.yaml: extends: .*broken\.yaml: is not valid YAML"),
+        ("extends: far.yaml", r"far\.yaml: extends: 'toy\.yaml' is made from this recipe itself"),
+    ],
+)
+def test_an_extended_recipe_that_cannot_be_is_refused_with_file_and_key(toy: Any, text: str, reason: str) -> None:
+    path = toy(text)
+    (path.parent / "broken.yaml").write_text("a: [")
+    (path.parent / "far.yaml").write_text("extends: toy.yaml")
+    assert re.search(reason, refusal(path))
+
+
+def test_a_long_chain_of_recipes_is_followed_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "0.yaml").write_text("size: 1")
+    for number in range(1, 60):
+        (tmp_path / f"{number}.yaml").write_text(f"extends: {number - 1}.yaml\nmode: direct")
+    assert recipes.load("training", tmp_path / "59.yaml", Toy) == Toy(size=1, mode="direct")
+
+
+def test_recipes_are_listed_with_shorter_names_and_smaller_numbers_first() -> None:
+    names = [entry.name for entry in recipes.list_recipes("training")]
+    rows = [name for name in names if name.startswith("mnist4")]
+    assert rows.index("mnist4") < rows.index("mnist4-direct2") < rows.index("mnist4-direct10")
+    assert names.index("digits4-noisy") < names.index("digits10")

@@ -42,6 +42,10 @@ _COMMANDS = {
     "noise": "The key `noise` of a noisy backend and the option `--noise` name one.",
     "studies": "`qdeq study RECIPE` takes one.",
 }
+_EXTENDS = (
+    "Besides the keys below, a file may have `extends`: the name of another recipe of this kind, or the path of its",
+    "file, from which everything is taken that is [not said here](../../how-to/write-a-recipe.md).",
+)
 _CHOICES = {"SolverChoice": "solver", "AdjointChoice": "adjoint", "PenaltyChoice": "penalty"}
 _HEADER = ("| key | type | default | meaning |", "|---|---|---|---|")
 
@@ -81,6 +85,7 @@ def _reached(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[
 def _page(kind: str, home: Mapping[str, str], called: Mapping[str, str], definitions: Mapping[str, Any]) -> str:
     lines = [f"# {_TITLES[kind]}", "", _COMMANDS[kind], "", f"## Shipped in `{kind}/`", "", "| name | |", "|---|---|"]
     lines += [f"| `{entry.name}` | {_cell(entry.description)} |" for entry in list_recipes(kind)]
+    lines += ["", *_EXTENDS]
     links = {name: f"[{what}](#recipe-{name.lower()})" for name, what in called.items()}
     links |= {name: f"[{what}](#recipe-{what})" for name, what in _CHOICES.items()}
     for name in (name for name, where in home.items() if where == kind):

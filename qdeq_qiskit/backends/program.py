@@ -23,6 +23,8 @@ from qiskit.circuit import ControlledGate, Gate, Instruction, Parameter, Paramet
 from qiskit.quantum_info import Operator
 from torch import Tensor
 
+from qdeq_qiskit.backends.constant import Constant
+
 PAULIS = {
     "i": np.eye(2, dtype=complex),
     "x": np.array([[0, 1], [1, 0]], dtype=complex),
@@ -124,7 +126,7 @@ class AngleMap:
         if plain == list(range(len(self.parameters))):
             return _Same()
         if plain is not None:
-            return _Picked(torch.tensor(plain, dtype=torch.long))
+            return _Picked(Constant(torch.tensor(plain, dtype=torch.long)))
         affine = self.affine()
         if affine is not None:
             return affine_function(*affine)
@@ -136,10 +138,9 @@ def affine_function(matrix: np.ndarray, offset: np.ndarray) -> Callable[[Tensor]
     if matrix.shape[1] and (np.count_nonzero(matrix, axis=1) <= 1).all():
         # Usually an angle has one parameter: to pick it is faster, and exact where a sum of products is not.
         column = np.abs(matrix).argmax(axis=1)
-        index, shift = torch.from_numpy(column), torch.from_numpy(offset.copy())
-        slopes = torch.from_numpy(np.take_along_axis(matrix, column[:, None], axis=1)[:, 0])
-        return _Stretched(index, slopes, shift)
-    return _Affine(torch.from_numpy(matrix.T.copy()), torch.from_numpy(offset.copy()))
+        slopes = np.take_along_axis(matrix, column[:, None], axis=1)[:, 0]
+        return _Stretched(*(Constant(torch.from_numpy(each)) for each in (column, slopes, offset.copy())))
+    return _Affine(*(Constant(torch.from_numpy(each.copy())) for each in (matrix.T, offset)))
 
 
 # Functions of parameter values, (..., P), to angles, (..., G): classes, so that layers that hold them can be pickled.
@@ -152,32 +153,32 @@ class _Same:
 
 @dataclass(frozen=True, eq=False)
 class _Picked:
-    index: Tensor
+    index: Constant
 
     def __call__(self, values: Tensor) -> Tensor:
-        return values.index_select(-1, self.index.to(values.device))
+        return values.index_select(-1, self.index.on(values.device))
 
 
 @dataclass(frozen=True, eq=False)
 class _Stretched:
     """One parameter an angle."""
 
-    index: Tensor
-    slopes: Tensor
-    shift: Tensor
+    index: Constant
+    slopes: Constant
+    shift: Constant
 
     def __call__(self, values: Tensor) -> Tensor:
-        picked = values.index_select(-1, self.index.to(values.device))
-        return picked * self.slopes.to(values) + self.shift.to(values)
+        picked = values.index_select(-1, self.index.on(values.device))
+        return picked * self.slopes.like(values) + self.shift.like(values)
 
 
 @dataclass(frozen=True, eq=False)
 class _Affine:
-    transposed: Tensor
-    shift: Tensor
+    transposed: Constant
+    shift: Constant
 
     def __call__(self, values: Tensor) -> Tensor:
-        return values @ self.transposed.to(values) + self.shift.to(values)
+        return values @ self.transposed.like(values) + self.shift.like(values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from . import _looks
 from ._backward_report import ON_FAILURE, NotConvergedWarning
 from ._differentiation import Differentiated, differentiate
 from ._layer_map import LayerMap, bind_layer
@@ -167,19 +168,20 @@ class Equilibrium(nn.Module):
         if index is not None and self.warm_start is not None:
             start = self.warm_start.start(index, start)
         layers = self._layers_of_this_pass()
-        if math.isfinite(
-            float(x.detach().sum())
-        ):  # one number to look at; wrong only if a sum of finite ones overflows
-            solution = self._equilibrium(x, start, layers)
-        else:
+        found = self._equilibrium(x, start, layers) if self._tells_late(x, layers) or _is_finite(x) else None
+        if found is None:
             rows = x.detach().flatten(1).isfinite().all(dim=1).nonzero().squeeze(1)
-            solution = self._equilibrium(x.index_select(0, rows), start.index_select(0, rows), layers)
+            found = self._equilibrium(x.index_select(0, rows), start.index_select(0, rows), layers)
+            assert found is not None
+            solution = found.solution
             if solution.backward is not None:
                 solution.backward.of_rows(rows, len(x))
-            solution = spread(solution, rows, start, self.lift)
+            solution, failed = spread(solution, rows, start, self.lift), True
+        else:
+            solution, failed = found.solution, found.failed
         if index is not None and self.warm_start is not None and solution.mode == "implicit":
             self.warm_start.keep(index, solution.value, solution.converged)
-        if solution.mode == "implicit" and self.on_failure != "record":
+        if failed and solution.mode == "implicit" and self.on_failure != "record":
             self._report(solution)
         return solution
 
@@ -221,14 +223,22 @@ class Equilibrium(nn.Module):
         self.warmup_count += 1
         return self.warmup_layers
 
-    def _equilibrium(self, x: Tensor, start: Tensor, layers: int | None) -> Solution:
+    def _tells_late(self, x: Tensor, layers: int | None) -> bool:
+        """Whether features that are not finite are found out by the solve, for which the host waits anyhow.
+
+        Only closed forms may be given such features: others may refuse them, or have them paid for.
+        """
+        return layers is None and _looks.on_accelerator(x) and isinstance(self.layer, Bindable)
+
+    def _equilibrium(self, x: Tensor, start: Tensor, layers: int | None) -> _Found | None:
+        """The solution, or None if features turn out not to be finite."""
         fixed_point_map = self.map(x)
         if not self._hidden_parameters_checked and torch.is_grad_enabled() and len(x):
             refuse_hidden_parameters(fixed_point_map, start)
             self._hidden_parameters_checked = True
         if layers is not None:
-            return self._direct(fixed_point_map, start, layers)
-        return self._implicit(fixed_point_map, start)
+            return _Found(self._direct(fixed_point_map, start, layers), failed=False)
+        return self._implicit(fixed_point_map, x, start)
 
     def _direct(self, fixed_point_map: FixedPointMap, start: Tensor, layers: int) -> Solution:
         w = start
@@ -255,13 +265,15 @@ class Equilibrium(nn.Module):
             mode="coherent" if self.mode == "coherent" else "direct",
         )
 
-    def _implicit(self, fixed_point_map: FixedPointMap, start: Tensor) -> Solution:
+    def _implicit(self, fixed_point_map: FixedPointMap, x: Tensor, start: Tensor) -> _Found | None:
         differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in fixed_point_map.inputs)
         penalty = effective(self.penalty, fixed_point_map) if differentiable else None
         # A penalty may need a Jacobian that autograd has recorded, for which the solver's last one may serve.
         records = penalty is not None and penalty.uses_jacobian
         keep_jacobian = not records or self._keeps_jacobian_for_penalty(fixed_point_map)
         root = self._solve(fixed_point_map, start, differentiable=differentiable, keep_jacobian=keep_jacobian)
+        if root.unconverged and self._tells_late(x, None) and not _is_finite(x):
+            return None
         found = Differentiated(root.w, root.jacobian)
         if differentiable:
             found = differentiate(
@@ -274,7 +286,7 @@ class Equilibrium(nn.Module):
                 on_failure=self.on_failure,
             )
         evaluations, jacobian_evaluations, shots = self._spent(root, found, fixed_point_map.cost)
-        return Solution(
+        solution = Solution(
             value=found.value,
             state=self._lifted(found.value),
             residual=root.residual.detach(),
@@ -296,6 +308,7 @@ class Equilibrium(nn.Module):
             floored=_either(root.floored, found.floored),
             backward=found.report,
         )
+        return _Found(solution, failed=root.unconverged > 0)
 
     def _spent(self, root: Root, found: Differentiated, cost: MapCost) -> tuple[Tensor, Tensor, Tensor | None]:
         """Evaluations of f and ∂f/∂w and, if the solver counts them, shots; (B,) each, the gradient's included."""
@@ -359,6 +372,26 @@ class Equilibrium(nn.Module):
         if self.on_failure == "raise":
             raise NotConvergedError(message, solution)
         warnings.warn(message, NotConvergedWarning, stacklevel=5)
+
+
+class _Found(NamedTuple):
+    """What a batch's passes give.
+
+    Attributes:
+        solution: of the batch.
+        failed: whether a fixed point was sought and not found, of any sample.
+    """
+
+    solution: Solution
+    failed: bool
+
+
+def _is_finite(x: Tensor) -> bool:
+    """Whether all features are finite."""
+    if _looks.on_accelerator(x):
+        return _looks.holds(x.detach().isfinite().all())
+    # One number to look at; wrong only if a sum of finite ones overflows.
+    return math.isfinite(float(x.detach().sum()))
 
 
 def _either(first: Tensor | None, second: Tensor | None) -> Tensor | None:

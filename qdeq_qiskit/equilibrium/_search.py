@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._carried import search_carrying
+from ._looks import on_accelerator
 from ._map import FixedPointMap, PlannedCall
 from ._reason import Reason
 from ._root import Root, checked_value, residuals
@@ -15,7 +16,8 @@ from .solvers import Evaluation, Solver, State
 from .solvers.newton import Newton
 
 CHECK_INTERVAL_ON_ACCELERATOR = 4
-"""Iterations between two looks at what has converged: each look makes the host wait for the device."""
+"""Iterations between two looks at what has converged: each look makes the host wait for the device. What converges in
+between stands still, at the price of evaluations, but not of other answers."""
 
 Best = tuple[Tensor, Tensor, Tensor]
 """An iterate of each sample, (B, n), its residual and its relative residual, (B,)."""
@@ -31,15 +33,14 @@ def search(
     trace: bool = False,
 ) -> Root:
     """What `solve` does for every solver but the statistical one; the arguments are those of `solve`."""
-    # On a CPU a look costs nothing.
-    interval = 1 if start.device.type == "cpu" else CHECK_INTERVAL_ON_ACCELERATOR
+    waiting = on_accelerator(start)
     if solver.uses_jacobian and len(start) and not torch.is_grad_enabled():
         root = None
         if not trace and isinstance(solver, Newton) and solver.compiled and fixed_point_map.is_compiled:
             root = fixed_point_map.compiled_root(start, solver, keep_jacobian=keep_jacobian)
         elif fixed_point_map.carries:
             root = search_carrying(
-                fixed_point_map, start, solver, interval=interval, keep_jacobian=keep_jacobian, trace=trace
+                fixed_point_map, start, solver, in_one_go=waiting, keep_jacobian=keep_jacobian, trace=trace
             )
         if root is not None and (root.jacobian is not None or not keep_jacobian):
             return root
@@ -47,7 +48,7 @@ def search(
         fixed_point_map,
         start,
         solver,
-        interval=interval,
+        interval=CHECK_INTERVAL_ON_ACCELERATOR if waiting else 1,
         keep_jacobian=keep_jacobian,
         keep_inverse=keep_inverse,
         trace=trace,
@@ -85,12 +86,13 @@ class _Search:
         self.unpaid = self.converged  # whether the map's budget ended it
         self.unconverged = samples
         self.trace: list[Tensor] | None = [] if trace else None
-        self.interval = interval
         self.keeps_inverse = keep_inverse and solver.estimates_inverse
+        # Where an evaluation is paid for, or a sample's past is asked for, samples must leave at once.
+        at_once = fixed_point_map.is_sampled or self.keeps_inverse or solver.asks_for_jacobian
+        self.interval = 1 if at_once else interval
         self.wants_jacobian = keep_jacobian and solver.uses_jacobian
-        # A converged sample's last Jacobian is the one at its answer only if every iteration is looked at, and if it
-        # is a Jacobian at all.
-        self.keeps_jacobian = self.wants_jacobian and interval == 1 and fixed_point_map.steers_exactly
+        # A converged sample's last Jacobian is the one at its answer if it is a Jacobian at all.
+        self.keeps_jacobian = self.wants_jacobian and fixed_point_map.steers_exactly
 
     def answer(self) -> Root:
         """What was found in as many attempts as the solver has and the samples need."""
@@ -139,10 +141,10 @@ class _Search:
         elif self.wants_jacobian and self.jacobian is None:
             self.jacobian = self.map.jacobian_at_root(w)
             jacobian_evaluations = jacobian_evaluations + 1
-        elif (self.unconverged or self.lacks_jacobians) and self.jacobian is not None:
+        elif (self.unconverged or self.lacks_jacobians or self.interval > 1) and self.jacobian is not None:
             # The best iterate of a straggler was not its last, so its Jacobian is not at hand.
             missing = self.converged.logical_not()
-            if self.lacks_jacobians:
+            if self.lacks_jacobians or self.interval > 1:
                 missing |= self.evaluations <= self.solver.picard_steps
             rows = missing.nonzero().squeeze(1)
             jacobian = self.map.select(rows).jacobian_at_root(w.index_select(0, rows))
@@ -168,6 +170,8 @@ class _Search:
     def _iterate(self, active: _Active, attempt: int) -> None:
         solver, tolerance = self.solver, self.solver.tolerance
         state: State = ()
+        if self.interval > 1:
+            active.spent = torch.ones_like(active.w[:, 0], dtype=torch.int64)
         for iteration in range(solver.max_iterations + 1):
             w = active.w
             wants_jacobian = solver.wants_jacobian(attempt, iteration)
@@ -193,15 +197,14 @@ class _Search:
             if (iteration + 1) % self.interval == 0:
                 # Converged samples leave; so do those that are NaN, from where no solver returns.
                 staying = relative > tolerance
-                if self.interval > 1:
-                    staying &= best[2] > tolerance
                 if not bool(staying.all()):
                     # What is recorded of those that stay is overwritten later: cheaper than telling them apart.
-                    self._record(active, jacobian, iteration + 1)
+                    self._record(active, jacobian, iteration + 1 if active.spent is None else active.spent)
                     seen = Evaluation(iteration, attempt, w, difference, relative, None)
                     self._record_inverse(active.rows, seen, state)
                     kept = staying.nonzero().squeeze(1)
                     if kept.numel() == 0:
+                        self._forget_idle_notes(active, iteration + 1)
                         return
                     w, residual, relative, difference = _rows_of(kept, *now, difference)
                     active.keep(kept, None if best is not now else (w, residual, relative))
@@ -215,7 +218,8 @@ class _Search:
                     return
                 if len(rows) or not len(w):
                     seen = seen._replace(jacobian=self._jacobian_of(rows, active, w, difference + w))
-            active.w, state = solver.step(seen, state)
+            ahead, state = solver.step(seen, state)
+            active.w = ahead if active.spent is None else active.advanced(w, ahead, relative > tolerance)
 
     def _jacobian_of(self, rows: Tensor, active: _Active, w: Tensor, value: Tensor) -> Tensor:
         """∂f/∂w of the rows that need it, counted; (M, n, n), NaN for the others."""
@@ -253,16 +257,19 @@ class _Search:
             active.best = active.w, nothing, nothing
         unpaid = active.best[2] > self.solver.tolerance
         self.unpaid = unpaid if active.rows is None else self.unpaid.index_copy(0, active.rows, unpaid)
-        self._record(active, None, evaluations)
+        self._record(active, None, evaluations if active.spent is None else active.spent.clamp(max=evaluations))
         self._record_inverse(active.rows, None, state)
 
     def _run_out(self, active: _Active, jacobian: Tensor | None, state: State) -> None:
         """Records the answers of the samples that are left when the iterations end."""
         assert active.best is not None
-        ran_out = active.best[2] > self.solver.tolerance
+        evaluations: int | Tensor = self.solver.max_iterations + 1
+        ran_out, last = active.best[2] > self.solver.tolerance, None
+        if active.spent is not None:  # some have left since the last look, in effect
+            last = active.spent == evaluations
+            ran_out, evaluations = ran_out & last, active.spent
         rows = active.rows
         self.exhausted = ran_out if rows is None else self.exhausted.index_copy(0, rows, ran_out)
-        evaluations = self.solver.max_iterations + 1
         answer = self.solver.finish(state)
         if answer is not None:
             # It counts even if a single iterate has measured less: where f is sampled, the least of many measured
@@ -272,27 +279,39 @@ class _Search:
             if self.trace is not None:
                 self._note(active, relative)
             active.best = _choose((relative < torch.inf) & ran_out, (answer, residual, relative), active.best)
-            evaluations += 1
             place = torch.arange(len(answer), device=answer.device) if rows is None else rows
-            self.steps_behind.index_add_(0, place, torch.ones_like(place))
+            once_more = torch.ones_like(place) if last is None else last.long()
+            evaluations = evaluations + (1 if last is None else once_more)
+            self.steps_behind.index_add_(0, place, once_more)
         self._record(active, jacobian, evaluations)
 
-    def _record(self, active: _Active, jacobian: Tensor | None, evaluations: int) -> None:
-        """Puts what is known of the active samples, so many evaluations into this attempt, among the answers."""
+    def _record(self, active: _Active, jacobian: Tensor | None, evaluations: int | Tensor) -> None:
+        """Puts what is known of the active samples, so many evaluations into this attempt, among the answers.
+
+        Args:
+            active: the samples.
+            jacobian: ∂f/∂w at their iterate, (M, n, n), if it is at hand.
+            evaluations: of all of them, or of each, (M,).
+        """
         assert active.best is not None
         if active.rows is None or self.best is None:
             self.best = active.best
-            self.evaluations.fill_(evaluations)
+            if isinstance(evaluations, Tensor):
+                self.evaluations.copy_(evaluations)
+            else:
+                self.evaluations.fill_(evaluations)
             self.jacobian = jacobian if self.keeps_jacobian else None
             return
         w, residual, relative = (
             old.index_copy(0, active.rows, new) for old, new in zip(self.best, active.best, strict=True)
         )
         self.best = (w, residual, relative)
-        if active.evaluated is None:
-            self.evaluations.index_fill_(0, active.rows, evaluations)
+        if active.evaluated is not None:
+            evaluations = active.evaluated + evaluations
+        if isinstance(evaluations, Tensor):
+            self.evaluations.index_copy_(0, active.rows, evaluations)
         else:
-            self.evaluations.index_copy_(0, active.rows, active.evaluated + evaluations)
+            self.evaluations.index_fill_(0, active.rows, evaluations)
         if self.keeps_jacobian and jacobian is not None:
             if self.jacobian is None:
                 self.lacks_jacobians = True
@@ -303,6 +322,12 @@ class _Search:
         assert self.trace is not None
         relative = relative.detach()
         self.trace.append(relative if active.rows is None else self.trace[-1].index_copy(0, active.rows, relative))
+
+    def _forget_idle_notes(self, active: _Active, evaluations: int) -> None:
+        """Leaves out of the trace the last evaluations, of so many, at which every sample stood still."""
+        if self.trace is not None and active.spent is not None:
+            idle = evaluations - int(active.spent.max())
+            del self.trace[len(self.trace) - idle :]
 
 
 @dataclass(slots=True)
@@ -315,6 +340,8 @@ class _Active:
         w: their iterate.
         best: their best one.
         evaluated: evaluations in earlier attempts; None in the first.
+        spent: evaluations in this attempt, the one of w included, (M,); of samples that stand still, those before.
+            None where samples leave at once, and all have as many.
     """
 
     rows: Tensor | None
@@ -322,6 +349,13 @@ class _Active:
     w: Tensor
     best: Best | None
     evaluated: Tensor | None
+    spent: Tensor | None = None
+
+    def advanced(self, w: Tensor, ahead: Tensor, sought: Tensor) -> Tensor:
+        """The next iterate: `ahead` for the samples that are sought, which is counted, and w for the others."""
+        assert self.spent is not None
+        self.spent = self.spent + sought
+        return torch.where(sought.unsqueeze(1), ahead, w)
 
     def keep(self, kept: Tensor, best: Best | None) -> None:
         """Drops all samples but `kept`; w is left to be set, and their best is given if it is at hand."""
@@ -334,6 +368,8 @@ class _Active:
         self.best = best
         if self.evaluated is not None:
             self.evaluated = self.evaluated.index_select(0, kept)
+        if self.spent is not None:
+            self.spent = self.spent.index_select(0, kept)
 
 
 def _choose(first: Tensor, these: Best, those: Best) -> Best:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,4 +104,9 @@ def _listing(kind: str, text: str, shipped: dict[str, Path]) -> str:
 
 
 def _files(kind: str) -> list[Path]:
-    return sorted(path for path in folder(kind).glob("*") if path.suffix in SUFFIXES)
+    return sorted((path for path in folder(kind).glob("*") if path.suffix in SUFFIXES), key=_in_reading_order)
+
+
+def _in_reading_order(path: Path) -> list[tuple[str, int]]:
+    """What sorts a name before those that it begins, and 2 before 10."""
+    return [(word, int(number or 0)) for word, number in re.findall(r"(\D+)(\d*)", path.stem)]

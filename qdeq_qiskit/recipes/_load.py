@@ -26,7 +26,7 @@ def load(
     overrides: str | Sequence[str] = (),
     references: Mapping[str, str] | None = None,
 ) -> Any:
-    """Read a recipe, apply overrides, and check it.
+    """Read a recipe with what it extends, apply overrides, and check it.
 
     Args:
         kind: the recipe folder to look in, one of `KINDS`.
@@ -46,7 +46,7 @@ def load(
     """
     path = find(kind, name_or_path)
     changes = [overrides] if isinstance(overrides, str) else list(overrides)
-    tree = grown(path, changes, references or {})
+    tree = grown(kind, path, changes, references or {})
     try:
         return _validate(tree, model)
     except RecipeError as error:
@@ -57,10 +57,10 @@ def load(
             raise RecipeError(f"{path}: {instead}" if "unknown key" in str(error) else f"{error}; {instead}") from None
         if "--set " in str(error):  # an override is named already
             raise
-        blamed = _to_blame(path, changes, references or {}, model)
+        blamed = _to_blame(kind, path, changes, references or {}, model)
         if not blamed:
             raise
-        _validate(grown(path, blamed, references or {}), model, blamed=" ".join(map(as_typed, blamed)))
+        _validate(grown(kind, path, blamed, references or {}), model, blamed=" ".join(map(as_typed, blamed)))
         raise
 
 
@@ -92,12 +92,12 @@ def _validate(tree: Tree, model: Any, *, blamed: str | None = None) -> Any:
     return result
 
 
-def _to_blame(path: Path, overrides: list[str], references: Mapping[str, str], model: Any) -> list[str]:
+def _to_blame(kind: str, path: Path, overrides: list[str], references: Mapping[str, str], model: Any) -> list[str]:
     """As few overrides as make a recipe invalid; none if it is invalid by itself."""
 
     def valid(chosen: list[str]) -> bool:
         try:
-            _validate(grown(path, chosen, references), model)
+            _validate(grown(kind, path, chosen, references), model)
         except RecipeError:
             return False
         return True

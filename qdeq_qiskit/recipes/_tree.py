@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ._errors import RecipeError
+from ._extends import Whole, whole
 from ._files import find
 from ._overrides import as_typed, parse_override
 from ._words import shown
-from ._yaml import read_yaml
-
-# Keys whose value is a file or folder beside the recipe that names it.
-_FILE_KEYS = ("calibration", "path")
 
 
 class Tree:
@@ -21,7 +18,7 @@ class Tree:
 
     def __init__(self, data: Any, *, origin: str, base: Path | None = None) -> None:
         self.data = data
-        self.origins: dict[tuple[str, ...], str] = {(): origin}
+        self.origins: dict[tuple[str, ...], tuple[str, int]] = {(): (origin, 0)}
         self.bases: dict[tuple[str, ...], Path | None] = {(): base}
 
     def set(self, key: tuple[str, ...], value: Any, *, origin: str, base: Path) -> None:
@@ -42,13 +39,24 @@ class Tree:
                 node[place] = value
             elif isinstance(node, dict) and part not in node:
                 node[place] = {}
-                self.origins[key[: depth + 1]] = origin
+                self.origins[key[: depth + 1]] = (origin, depth + 1)
             node = node[place]
         for places in (self.origins, self.bases):
             for below in [known for known in places if known[: len(key)] == key]:
                 del places[below]
-        self.origins[key] = origin
+        self.origins[key] = (origin, len(key))
         self.bases[key] = base
+
+    def set_recipe(self, key: tuple[str, ...], recipe: Whole) -> None:
+        """Put a recipe of its own under `key`; each part of it may come from another file."""
+        self.set(key, recipe.data, origin=str(recipe.places[()]), base=recipe.places[()].parent)
+        self.note(recipe, key)
+
+    def note(self, recipe: Whole, key: tuple[str, ...] = ()) -> None:
+        """Remember where the parts of the recipe under `key` were written."""
+        for below, file in recipe.places.items():
+            self.origins[key + below] = (str(file), len(key))
+            self.bases[key + below] = file.parent
 
     def named(
         self, pattern: tuple[str, ...], within: tuple[str, ...] | None = None
@@ -65,8 +73,7 @@ class Tree:
 
     def origin(self, loc: Sequence[Any]) -> tuple[str, int]:
         """Where the part at `loc` was written, and how many leading keys that place takes for granted."""
-        length = self._nearest(self.origins, loc)
-        return self.origins[tuple(loc[:length])], length
+        return self.origins[tuple(loc[: self._nearest(self.origins, loc)])]
 
     def base(self, loc: Sequence[str]) -> Path | None:
         """The folder from which names at `loc` are looked up."""
@@ -76,13 +83,15 @@ class Tree:
         return next((length for length in range(len(loc), -1, -1) if tuple(loc[:length]) in places), 0)
 
 
-def grown(path: Path, overrides: Iterable[str], references: Mapping[str, str]) -> Tree:
-    """A file's mapping with overrides applied and references put in."""
+def grown(kind: str, path: Path, overrides: Iterable[str], references: Mapping[str, str]) -> Tree:
+    """A file's mapping, with what it extends, with overrides applied and references put in."""
     # What stands above goes first: only then is there something below.
     patterns = {
         tuple(key.split(".")): kind for key, kind in sorted(references.items(), key=lambda it: it[0].count("."))
     }
-    tree = Tree(_read(path), origin=str(path), base=path.parent)
+    recipe = whole(kind, path)
+    tree = Tree(recipe.data, origin=str(path), base=path.parent)
+    tree.note(recipe)
     for text in overrides:
         key, value = parse_override(text)
         above = {pattern: kind for pattern, kind in patterns.items() if len(pattern) < len(key)}
@@ -105,30 +114,7 @@ def _expand(tree: Tree, references: Mapping[tuple[str, ...], str], within: tuple
     for pattern, kind in references.items():
         for key, name in list(tree.named(pattern, within)):
             try:
-                path = find(kind, name, base=tree.base(key))
-                data = _read(path)
+                recipe = whole(kind, find(kind, name, base=tree.base(key)))
             except RecipeError as error:
                 raise RecipeError(f"{tree.origin(key)[0]}: {'.'.join(key)}: {error}") from None
-            tree.set(key, data, origin=str(path), base=path.parent)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A file's mapping, with the files that it names found from where it stands."""
-
-    def found(key: str, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: found(name, entry) for name, entry in value.items()}
-        if isinstance(value, list):
-            return [found("", entry) for entry in value]
-        if key in _FILE_KEYS and isinstance(value, str) and _is_there(path.parent, value):
-            return str((path.parent / value).absolute())
-        return value
-
-    return {name: found(name, entry) for name, entry in read_yaml(path).items()}
-
-
-def _is_there(folder: Path, name: str) -> bool:
-    try:
-        return (folder / name).exists()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
+            tree.set_recipe(key, recipe)

@@ -1,9 +1,9 @@
-"""What the terminal shows while a study runs."""
+"""What the terminal shows while tasks are done."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import final
 
@@ -14,7 +14,7 @@ from qdeq_qiskit.studies.tasks import Outcome
 
 
 @final
-class StudyProgress:
+class GroupProgress:
     """A line for each group of tasks, with what is left; nothing moves where the output is no terminal.
 
     Args:
@@ -23,7 +23,7 @@ class StudyProgress:
         done: those that were done before.
     """
 
-    def __init__(self, console: Console | None, totals: dict[str, int], done: dict[str, int]) -> None:
+    def __init__(self, console: Console | None, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
         self._console, self._started = console, time.monotonic()
         self._fresh = dict.fromkeys(totals, 0)
         self._progress: Progress | None = None

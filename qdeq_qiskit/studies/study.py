@@ -18,9 +18,9 @@ from rich.console import Console
 
 from qdeq_qiskit import __version__, recipes
 from qdeq_qiskit.studies import work
+from qdeq_qiskit.studies.computing import absolute, check_scheduler, compute
 from qdeq_qiskit.studies.directory import STUDY, StudyDirectory
 from qdeq_qiskit.studies.plan import Plan, make_plan
-from qdeq_qiskit.studies.progress import StudyProgress
 from qdeq_qiskit.studies.recipe import KIND, StudyRecipe
 from qdeq_qiskit.studies.references import resolved
 from qdeq_qiskit.studies.table import failures, make_table, write_table
@@ -79,15 +79,15 @@ def run_study(
     name = path.stem
     if out is not None:
         StudyDirectory.check_free(out)
-    _check_scheduler(scheduler)
-    data_dir = _absolute(chosen_folder(data_dir))
+    check_scheduler(scheduler)
+    data_dir = absolute(chosen_folder(data_dir))
     plan = make_plan(study, source=str(path), data_dir=data_dir)
     directory = StudyDirectory.claim(out, name=name)
     directory.begin(study, _origin(name, data_dir))
     try:
         return _run(plan, directory, data_dir, workers, scheduler, console)
     except RunError:
-        if not any(any(folder.iterdir()) for folder in (directory.runs, directory.cells, directory.failures)):
+        if not any(any(folder.iterdir()) for folder in (directory.runs, directory.cells, directory.books.failures)):
             shutil.rmtree(directory.path, ignore_errors=True)  # no worker took anything up
         raise
 
@@ -106,9 +106,9 @@ def resume_study(
         RunError: there is no study, or another process is running it. Else as `run_study`.
     """
     directory = StudyDirectory.open(path)
-    _check_scheduler(scheduler)
+    check_scheduler(scheduler)
     recorded = directory.origin().get("data_dir")
-    folder = _absolute(data_dir or (Path(recorded) if isinstance(recorded, str) else None))
+    folder = absolute(data_dir or (Path(recorded) if isinstance(recorded, str) else None))
     plan = make_plan(directory.recipe(), source=str(path / STUDY), data_dir=folder)
     return _run(plan, directory, folder, workers, scheduler, console)
 
@@ -122,7 +122,7 @@ def _run(
     console: Console | None,
 ) -> Finished:
     directory = StudyDirectory(directory.path.resolve())
-    with directory.claimed(), _telling_how_to_continue(directory):
+    with directory.books.claimed(), _telling_how_to_continue(directory):
         directory.tidy()
         _compute(plan, directory, data_dir, workers, scheduler, console)
         return conclude(plan, directory)
@@ -150,39 +150,12 @@ def _compute(
     console: Console | None,
 ) -> None:
     """Train and evaluate what is not there yet."""
-    # dask takes a second to import, which a study that is finished need not wait for.
-    from qdeq_qiskit.studies.cluster import available_cpus, cluster
-    from qdeq_qiskit.studies.tasks import Outcome, run_tasks
-
     if console is not None:
         for line in plan.left_out:
             console.print(f"left out: {line}", highlight=False, soft_wrap=True, markup=False)
-    tasks = _tasks(plan, directory, data_dir)
-    if not tasks:
-        return
     totals = {TRAININGS: sum(not model.given for model in plan.models), CELLS: len(plan.cells)}
-    left = {group: sum(task.group == group for task in tasks) for group in totals}
-    progress = StudyProgress(console, totals, {group: totals[group] - left[group] for group in totals})
-    processes = min(workers or available_cpus(), len(tasks))
-    where = f"the cluster at {scheduler}" if scheduler else f"{processes} worker process{'es' * (processes > 1)}"
-    if console is not None:
-        done = " left" if sum(left.values()) < sum(totals.values()) else ""
-        console.print(
-            f"{left[TRAININGS]:,} training{'s' * (left[TRAININGS] != 1)} and {left[CELLS]:,} "
-            f"cell{'s' * (left[CELLS] != 1)}{done}, on {where}; results go to {directory.path}",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-    def note(outcome: Outcome) -> None:
-        if outcome.error is None:
-            directory.forget_failure(outcome.task.key)
-        else:
-            directory.record_failure(outcome.task.key, outcome.error, outcome.details)
-        progress.take(outcome)
-
-    with cluster(workers=processes, scheduler=scheduler, shared=directory.path) as client, progress.shown():
-        run_tasks(tasks, client, on_outcome=note)
+    tasks = _tasks(plan, directory, data_dir)
+    compute(tasks, totals=totals, books=directory.books, workers=workers, scheduler=scheduler, console=console)
 
 
 def _tasks(plan: Plan, directory: StudyDirectory, data_dir: Path | None) -> list[Any]:
@@ -201,19 +174,6 @@ def _tasks(plan: Plan, directory: StudyDirectory, data_dir: Path | None) -> list
             requires = (trainings[cell.model.run], *([cell.reference] if cell.reference else []))
             tasks.append(Task(cell.key, work.compute, (cell, directory), cell.title, requires, CELLS))
     return tasks
-
-
-def _check_scheduler(address: str | None) -> None:
-    """Refuse a scheduler that is not there before minutes are spent on the plan."""
-    if address is not None:
-        from qdeq_qiskit.studies.cluster import check_scheduler
-
-        check_scheduler(address)
-
-
-def _absolute(path: Path | None) -> Path | None:
-    """Workers may stand in other folders than we."""
-    return None if path is None else path.expanduser().resolve()
 
 
 def _origin(name: str, data_dir: Path | None) -> dict[str, Any]:

@@ -76,9 +76,9 @@ def failures(plan: Plan, directory: StudyDirectory) -> list[tuple[str, str]]:
     missing = [
         (f"training of {model.title}", error)
         for model in plan.models
-        if (error := directory.failure(f"train-{model.run.name}")) is not None
+        if (error := directory.books.failure(f"train-{model.run.name}")) is not None
     ]
     for cell in plan.cells:
         if directory.row(cell.key) is None:
-            missing.append((cell.title, directory.failure(cell.key) or "not done yet"))
+            missing.append((cell.title, directory.books.failure(cell.key) or "not done yet"))
     return missing

@@ -46,7 +46,7 @@ def train(model: TrainedModel, directory: StudyDirectory, data_dir: Path | None)
     else:
         shutil.rmtree(run, ignore_errors=True)  # what is left of an attempt that had hardly begun
         fit(model.recipe, name=run.name, out=run, data_dir=data_dir, report=False)
-    directory.log(f"train-{model.run.name}", time.perf_counter() - started)
+    directory.books.log(f"train-{model.run.name}", time.perf_counter() - started)
 
 
 def is_trained(model: TrainedModel, directory: StudyDirectory) -> bool:
@@ -80,7 +80,7 @@ def compute(cell: Cell, directory: StudyDirectory) -> None:
     outcome.save(directory.arrays(cell.key))
     seconds = time.perf_counter() - started
     row |= {"setup_seconds": setup_seconds, "total_seconds": seconds}
-    directory.log(cell.key, seconds)
+    directory.books.log(cell.key, seconds)
     directory.finish_cell(cell.key, {**cell.labels(), **row})
 
 

@@ -26,8 +26,8 @@ class Batches:
             raise ValueError(f"{len(features)} features and {len(labels)} labels do not belong together")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; expected at least 1")
-        self._features, self._labels = features, labels
-        self._batch_size = batch_size
+        self.features, self.labels = features, labels
+        self.batch_size = batch_size
         self._seed = seed
         self._epoch = 0
 
@@ -36,15 +36,15 @@ class Batches:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self._labels) // self._batch_size)
+        return -(-len(self.labels) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         # A generator: the permutation is drawn when the first batch is asked for, after `set_epoch`.
-        features, labels = self._features, self._labels
+        features, labels = self.features, self.labels
         if self._seed is not None:
             order = torch.randperm(len(labels), generator=epoch_generator(self._seed, self._epoch)).to(labels.device)
             features, labels = features[order], labels[order]
-        yield from zip(features.split(self._batch_size), labels.split(self._batch_size), strict=True)
+        yield from zip(features.split(self.batch_size), labels.split(self.batch_size), strict=True)
 
 
 AFTER_TRAINING = -1

@@ -18,6 +18,7 @@ from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.models import QDEQClassifier
 from qdeq_qiskit.models.storage import save_classifier
 from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.peak_memory import MemoryMark
 from qdeq_qiskit.training.run_directory import RunDirectory
 from qdeq_qiskit.training.seal import sealed, unsealed
 from qdeq_qiskit.training.task import ClassifierTask
@@ -56,8 +57,9 @@ class KeepCheckpoints(Checkpoint):
     In this order, so that a run killed in between resumes from the epoch before and writes the same again.
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(self, directory: RunDirectory, memory: MemoryMark | None = None) -> None:
         self.directory = directory
+        self.memory = memory or MemoryMark(None)
         self.begun = False
         self.best_loss = float("inf")
         self.best_epoch = 0
@@ -84,12 +86,18 @@ class KeepCheckpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best model travels in the checkpoint, so that the two cannot contradict each other."""
-        return {"best_loss": self.best_loss, "best_epoch": self.best_epoch, "best_tensors": self.best_tensors}
+        return {
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "best_tensors": self.best_tensors,
+            "added_memory_mb": self.memory.added_mb(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best model where the checkpoint left it."""
         self.best_loss, self.best_epoch = state_dict["best_loss"], state_dict["best_epoch"]
         self.best_tensors = state_dict["best_tensors"]
+        self.memory = self.memory.after(state_dict.get("added_memory_mb"))  # earlier versions did not measure it
 
 
 def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from qdeq_qiskit.training.continuation import telling_how_to_continue
 from qdeq_qiskit.training.data.images import ImageSplits
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
-from qdeq_qiskit.training.peak_memory import peak_memory_mb
+from qdeq_qiskit.training.peak_memory import MemoryMark, peak_memory_mb
 from qdeq_qiskit.training.preparation import Prepared
 from qdeq_qiskit.training.run_directory import RunDirectory
 
@@ -26,12 +26,14 @@ class Trained:
         history: a row of figures for each epoch.
         best_epoch: the number of the one with the least validation loss, from 1.
         circuits, shots: what was spent.
+        memory: where the run's memory began.
     """
 
     history: list[dict[str, Any]]
     best_epoch: int
     circuits: int
     shots: int
+    memory: MemoryMark
 
 
 def conclude(prepared: Prepared, directory: RunDirectory, trained: Trained, *, report: bool) -> None:
@@ -110,6 +112,7 @@ def _write_result(prepared: Prepared, directory: RunDirectory, trained: Trained)
             "circuits": trained.circuits + valid.circuits + test.circuits,
             "shots": trained.shots + valid.shots + test.shots,
             "seed": prepared.recipe.seed,
+            "processes": prepared.recipe.optimisation.processes,
             "test": metrics,
             "control": {"name": "logistic regression", "accuracy": control.accuracy, "parameters": control.parameters},
             "parameters": {
@@ -119,5 +122,13 @@ def _write_result(prepared: Prepared, directory: RunDirectory, trained: Trained)
             "samples": {split: len(labels) for split, labels in prepared.labels.items()},
             "backend": classifier.backend.describe(),
             "peak_memory_mb": peak_memory_mb(),
+            "cpu_seconds": _cpu_seconds(history),
+            "added_memory_mb": trained.memory.added_mb(),
         }
     )
+
+
+def _cpu_seconds(history: list[dict[str, Any]]) -> float | None:
+    """CPU time of all epochs; None where some were trained by a version that did not measure it."""
+    measured = [row.get("cpu_seconds") for row in history]
+    return None if None in measured else float(sum(value for value in measured if value is not None))

@@ -14,7 +14,7 @@ from typing import Any
 from qdeq_qiskit import __version__
 from qdeq_qiskit.training.data.datasets import load_splits
 from qdeq_qiskit.training.data.images import ImageSplits
-from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.errors import LostProcessError, RunError, TrainingError
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.run_directory import RunDirectory
 from qdeq_qiskit.training.schedules import CosineSchedule
@@ -22,7 +22,7 @@ from qdeq_qiskit.training.schedules import CosineSchedule
 
 @contextlib.contextmanager
 def telling_how_to_continue(directory: RunDirectory, *, begun: bool = True) -> Iterator[None]:
-    """An interrupt, and a disk that cannot be written to, say what was kept and how to go on.
+    """An interrupt, a disk that cannot be written to, and a process that was lost say what was kept and how to go on.
 
     Args:
         directory: the run.
@@ -31,6 +31,7 @@ def telling_how_to_continue(directory: RunDirectory, *, begun: bool = True) -> I
     Raises:
         KeyboardInterrupt: of the kind that came, with the message.
         RunError: a file cannot be written.
+        TrainingError: another process of the run has ended before its time.
     """
 
     def told(what: str, remedy: str = "") -> str:
@@ -42,6 +43,8 @@ def telling_how_to_continue(directory: RunDirectory, *, begun: bool = True) -> I
         yield
     except KeyboardInterrupt as interrupt:
         raise type(interrupt)(told("interrupted")) from None
+    except LostProcessError as error:
+        raise TrainingError(told(str(error))) from None
     except OSError as error:
         named = error.filename is not None and error.strerror is not None and type(error).__str__ is OSError.__str__
         what = f"{error.filename}: {error.strerror}" if named else str(error)
@@ -49,7 +52,8 @@ def telling_how_to_continue(directory: RunDirectory, *, begun: bool = True) -> I
 
 
 def check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> None:
-    """A run goes on as it began, but for the number of epochs and for where its data are.
+    """A run goes on as it began, but for the number of epochs, for where its data are, and for how many processes
+    compute it, of which a warning says what it changes.
 
     Raises:
         RunError: the recipes differ in something else.
@@ -63,11 +67,18 @@ def check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> N
 
     before, now = flat(recorded.model_dump()), flat(given.model_dump())
     for key in before | now:
-        if before.get(key) != now.get(key) and key not in ("description", "optimisation.epochs", "data.path"):
+        if before.get(key) != now.get(key) and key not in _MAY_CHANGE:
             raise RunError(
                 f"{path}: the run was begun with {key} = {before.get(key)!r}, not {now.get(key)!r}; only "
                 "optimisation.epochs may change when a run is continued"
             )
+    processes = [each.optimisation.processes for each in (recorded, given)]
+    if processes[0] != processes[1]:
+        warnings.warn(
+            f"{path}: the run goes on with optimisation.processes = {processes[1]}, which was {processes[0]}: its "
+            "numbers are not bit for bit those that it would have ended in, and dropout and shots are drawn otherwise",
+            stacklevel=3,
+        )
     schedule = recorded.optimisation.schedule
     spans = isinstance(schedule, CosineSchedule) and schedule.T_max is None
     if spans and recorded.optimisation.epochs != given.optimisation.epochs:
@@ -76,6 +87,9 @@ def check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> N
             f"(optimisation.schedule.T_max is null), so it cannot be continued to {given.optimisation.epochs}; begin "
             "anew"
         )
+
+
+_MAY_CHANGE = ("description", "optimisation.epochs", "optimisation.processes", "data.path")
 
 
 def splits_of(directory: RunDirectory, data_dir: Path | None) -> ImageSplits:

@@ -11,9 +11,17 @@ class RunError(ValueError):
     """A run directory that cannot be used."""
 
 
+class RunIsLockedError(RunError):
+    """A run that another process is training."""
+
+
 class SetupError(ValueError):
     """Parts of a recipe, each fine in itself, that do not fit together or do not work on this machine."""
 
 
 class TrainingError(RuntimeError):
     """Training that cannot go on."""
+
+
+class LostProcessError(Exception):
+    """One of the processes of a run has ended before its time; a `TrainingError` tells users so."""

@@ -28,6 +28,7 @@ from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.event_log import EventLog
 from qdeq_qiskit.training.interruption import sigterm_as_interrupt
 from qdeq_qiskit.training.loop import run_epochs, torch_threads
+from qdeq_qiskit.training.peak_memory import MemoryMark
 from qdeq_qiskit.training.preparation import Prepared, prepare
 from qdeq_qiskit.training.progress import TrainingProgress
 from qdeq_qiskit.training.recipe import TrainingRecipe
@@ -69,6 +70,7 @@ def fit(
         TrainingError: training failed.
     """
     with sigterm_as_interrupt(), torch_threads(recipe.optimisation.threads):
+        memory = MemoryMark.set()
         prepared = prepare(recipe, data_dir)
         directory = RunDirectory.claim(out, name=name)
         with directory.locked():
@@ -77,7 +79,7 @@ def fit(
             try:
                 with telling_how_to_continue(directory, begun=False):
                     directory.begin(recipe, origin_of(name, chosen_folder(data_dir), prepared.splits))
-                    trained = _train(prepared, directory, console, checkpoint=None)
+                    trained = _train(prepared, directory, console, memory, checkpoint=None)
             except BaseException:
                 if not any(directory.checkpoints.glob("*.ckpt")):
                     directory.discard()
@@ -143,7 +145,7 @@ def _go_on(
     report: bool,
 ) -> None:
     """From the newest checkpoint to the end; `more` epochs were added to a recipe."""
-    checkpoint = _checkpoint(directory, console)
+    checkpoint, memory = _checkpoint(directory, console), MemoryMark.set()
     prepared = prepare(recipe, data_dir)
     check_same_data(directory, prepared.splits)
     if checkpoint is not None:
@@ -155,7 +157,7 @@ def _go_on(
         console.print(f"training on from {epochs - more} to {epochs} epochs", highlight=False)
     with telling_how_to_continue(directory):
         directory.reopen(recipe)
-        trained = _train(prepared, directory, console, checkpoint=checkpoint)
+        trained = _train(prepared, directory, console, memory, checkpoint=checkpoint)
     conclude(prepared, directory, trained, report=report)
 
 
@@ -191,10 +193,17 @@ def rewrite_report(path: Path, *, data_dir: Path | None = None) -> Path:
     return write_report(directory, splits_of(directory, data_dir))
 
 
-def _train(prepared: Prepared, directory: RunDirectory, console: Console | None, *, checkpoint: Path | None) -> Trained:
+def _train(
+    prepared: Prepared,
+    directory: RunDirectory,
+    console: Console | None,
+    memory: MemoryMark,
+    *,
+    checkpoint: Path | None,
+) -> Trained:
     """Run Lightning's loop, or what is left of it; the classifier ends with the best epoch's weights."""
     options = prepared.recipe.optimisation
-    task, keep = ClassifierTask(prepared.classifier, options), KeepCheckpoints(directory)
+    task, keep = ClassifierTask(prepared.classifier, options), KeepCheckpoints(directory, memory)
     if checkpoint is not None:
         content = read_checkpoint(checkpoint)
         task.on_load_checkpoint(content)
@@ -204,7 +213,7 @@ def _train(prepared: Prepared, directory: RunDirectory, console: Console | None,
     if len(task.history) < options.epochs and not stopped:
         _run_lightning(prepared, directory, console, task, keep, checkpoint)
     prepared.classifier.load_tensors(keep.best_tensors)
-    return Trained(task.history, keep.best_epoch, task.circuits, task.shots)
+    return Trained(task.history, keep.best_epoch, task.circuits, task.shots, keep.memory)
 
 
 def _run_lightning(

@@ -126,6 +126,11 @@ def train_on_features(
         SetupError: the model and the options do not fit together.
         TrainingError: the loss is not finite any more.
     """
+    if optimisation.processes > 1:
+        raise SetupError(
+            f"processes is {optimisation.processes}, but training in memory is done in one, since other processes "
+            "cannot be given a model of any kind; set it to 1, or train from a recipe with training.fit.fit"
+        )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise SetupError("the model has no parameter that requires a gradient, so there is nothing to train")
     if optimisation.early_stopping_patience is not None and valid is None:

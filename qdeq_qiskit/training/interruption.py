@@ -107,6 +107,15 @@ class StopBetweenBatches(Callback):
         if self._received is not None:
             raise Terminated if self._received == signal.SIGTERM else KeyboardInterrupt
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal came."""
+        return self._received is not None
+
+    def heeds(self, number: int) -> bool:
+        """Whether a signal is for this to act upon, and no handler of somebody else's."""
+        return number in self._handlers and self._handlers[signal.Signals(number)] == self._on_signal
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Undo what Lightning did a moment ago: its own handler of SIGTERM ends training as if all epochs were done."""
         self._set_handlers()

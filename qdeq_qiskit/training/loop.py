@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 
 from qdeq_qiskit.training.batches import Batches
 from qdeq_qiskit.training.interruption import StopBetweenBatches
+from qdeq_qiskit.training.processes.share import ALONE, Share, SharedBatches
 from qdeq_qiskit.training.progress import SeededEpochs
 from qdeq_qiskit.training.task import ClassifierTask
 
@@ -47,28 +48,86 @@ def run_epochs(
 
     Raises:
         KeyboardInterrupt: training was interrupted; see `interruption`.
+        LostProcessError: there are several processes, and one of them has ended before its time.
+        SetupError: there are to be several, and `torch.distributed` is in use already.
+    """
+    stop = StopBetweenBatches()
+    with quiet_lightning(), stop.listening(), _processes(task, train, valid, seed, checkpoint, stop) as share:
+        run_share(task, train, valid, share, seed=seed, callbacks=[*callbacks, stop], checkpoint=checkpoint, **trainer)
+
+
+def run_share(
+    task: ClassifierTask,
+    train: Batches,
+    valid: Batches | None,
+    share: Share,
+    *,
+    seed: int,
+    callbacks: Sequence[Callback],
+    checkpoint: Path | None,
+    **trainer: Any,
+) -> None:
+    """What one of the processes does in `run_epochs`, or the only one.
+
+    Args:
+        task: as there.
+        train: as there: all of every batch.
+        valid: as there.
+        share: which process it is; where there are several, they have met.
+        seed: as there.
+        callbacks: called after each epoch's seed is set, and before early stopping.
+        checkpoint: as there.
+        trainer: as there.
     """
     options, classifier = task.optimisation, task.classifier
     device = next(classifier.parameters()).device
     classifier.train()
-    stop = StopBetweenBatches()
-    called = [SeededEpochs(seed, train), *callbacks, stop]
+    called = [SeededEpochs(seed, train, share), *callbacks]
     if options.early_stopping_patience is not None:
         called.append(EarlyStopping("valid_loss", patience=options.early_stopping_patience))
-    with _quiet_lightning(), stop.listening():
-        pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            max_epochs=options.epochs,
-            gradient_clip_val=options.gradient_clip,
-            callbacks=called,
-            log_every_n_steps=sys.maxsize,  # figures are logged once an epoch, by the task
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            **trainer,
-        ).fit(task, train, valid, ckpt_path=checkpoint, weights_only=True)
+    batches: tuple[Batches | SharedBatches, Batches | SharedBatches | None] = train, valid
+    if share.processes > 1:
+        from qdeq_qiskit.training.processes.strategy import StartedAlready
+
+        trainer |= {"strategy": StartedAlready(share), "num_nodes": share.processes}
+        batches = (
+            SharedBatches(train, share, weighted=True),
+            None if valid is None else SharedBatches(valid, share, weighted=False),
+        )
+    pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        max_epochs=options.epochs,
+        gradient_clip_val=options.gradient_clip,
+        callbacks=called,
+        log_every_n_steps=sys.maxsize,  # figures are logged once an epoch, by the task
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **trainer,
+    ).fit(task, *batches, ckpt_path=checkpoint, weights_only=True)
     classifier.to(device)  # Lightning leaves a model that was on a GPU on the CPU
+
+
+@contextlib.contextmanager
+def _processes(
+    task: ClassifierTask,
+    train: Batches,
+    valid: Batches | None,
+    seed: int,
+    checkpoint: Path | None,
+    stop: StopBetweenBatches,
+) -> Iterator[Share]:
+    """Be the first of as many processes as the task's options say."""
+    if task.optimisation.processes == 1:
+        yield ALONE
+        return
+    from qdeq_qiskit.training.processes.assignment import Assignment
+    from qdeq_qiskit.training.processes.companions import accompanied
+
+    assignment = Assignment.of(task, train, valid, seed=seed, checkpoint=checkpoint)
+    with torch_threads(assignment.threads), accompanied(assignment, stop) as share:
+        yield share
 
 
 @final
@@ -107,7 +166,7 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Silence Lightning's advice (more workers, log more often), which does not fit batches that are slices.
 
     A Ctrl-C that comes as a KeyboardInterrupt, which Lightning turns into an exit with signals blocked, stays one.

@@ -61,8 +61,37 @@ def prepare(recipe: TrainingRecipe, data_dir: Path | None) -> Prepared:
         # Pooled once, up front: a training step sees features only.
         features = {split: classifier.features(torch.from_numpy(part.pixels)) for split, part in images.items()}
     device = classifier.weight.device
+    check_processes(recipe.optimisation.processes, device, samples=len(splits.train.labels))
     labels = {split: torch.from_numpy(part.labels).to(device) for split, part in images.items()}
     return Prepared(recipe, splits, classifier, features, labels)
+
+
+def check_processes(processes: int, device: torch.device, *, samples: int) -> None:
+    """See that as many processes can share a training set, and have a GPU each where they are to compute on GPUs.
+
+    Raises:
+        SetupError: they cannot.
+    """
+    if processes == 1:
+        return
+    if processes > samples:
+        raise SetupError(
+            f"optimisation.processes is {processes}, but there are only {samples} images to train on; every process "
+            "needs one"
+        )
+    if device.type != "cuda":
+        return
+    gpus = torch.cuda.device_count()
+    if processes > gpus:
+        raise SetupError(
+            f"optimisation.processes is {processes}, but this machine shows {gpus} GPU{'s' if gpus != 1 else ''}; each "
+            "process needs one of its own: set it to at most that, or backend.device to cpu"
+        )
+    if device.index:
+        raise SetupError(
+            f"optimisation.processes is {processes}, which takes the first {processes} GPUs, but backend.device is "
+            f"{str(device)!r}; set it to cuda, and choose GPUs with the environment variable CUDA_VISIBLE_DEVICES"
+        )
 
 
 @contextlib.contextmanager

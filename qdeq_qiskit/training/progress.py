@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from qdeq_qiskit.training.batches import Batches, epoch_seed
+from qdeq_qiskit.training.processes.share import ALONE, Share
 from qdeq_qiskit.training.task import ClassifierTask
 
 REFRESH_SECONDS = 0.25
@@ -21,15 +22,19 @@ WIDE = 135  # columns that hold every figure
 
 @final
 class SeededEpochs(Callback):
-    """One seed for everything random in an epoch, so that a resumed run draws what an uninterrupted one would."""
+    """One seed for everything random in an epoch, so that a resumed run draws what an uninterrupted one would.
 
-    def __init__(self, seed: int, batches: Batches) -> None:
+    Of several processes, which have the same order of batches, each draws dropout and shots of its own.
+    """
+
+    def __init__(self, seed: int, batches: Batches, share: Share = ALONE) -> None:
         self._seed = seed
         self._batches = batches
+        self._share = share
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seed dropout and shots, and say which epoch's batches come next."""
-        seed = epoch_seed(self._seed, trainer.current_epoch)
+        seed = self._share.seed(epoch_seed(self._seed, trainer.current_epoch))
         torch.manual_seed(seed)
         assert isinstance(pl_module, ClassifierTask)
         pl_module.classifier.restart_shots(seed)

@@ -47,11 +47,25 @@ class OptimisationRecipe(BaseModel):
         description="Whether each epoch's figures have the spectral radius of ∂f/∂w at the validation samples' "
         "equilibria, its median and its largest; for solvers that know the Jacobian there.",
     )
+    processes: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1,
+        description="Processes that compute a share of every batch each, on a GPU each where the backend is on GPUs; "
+        "for large sets or circuits. The batch size is of all of them together.",
+    )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=1,
-        description="CPU threads of torch, null for its own choice; small circuits gain nothing from more than one, "
-        "and lose much where other programs run.",
+        description="CPU threads of torch in each process, null for its own choice; small circuits gain nothing from "
+        "more than one, and lose much where other programs run.",
     )
+
+    @model_validator(mode="after")
+    def _every_process_has_a_sample(self) -> Self:
+        if self.processes > self.batch_size:
+            raise ValueError(
+                f"processes is {self.processes}, but a batch has {self.batch_size} samples; every process needs one: "
+                "expected at most as many as batch_size"
+            )
+        return self
 
 
 @final

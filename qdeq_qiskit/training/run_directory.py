@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from qdeq_qiskit.files import CannotWriteError, read_mapping, remove_unfinished, write_atomically
 from qdeq_qiskit.resolved import check_whole, resolved
-from qdeq_qiskit.training.errors import RunError
+from qdeq_qiskit.training.errors import RunError, RunIsLockedError
 from qdeq_qiskit.training.folders import FolderKind
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.result import RunOrigin, RunResult
@@ -90,14 +90,14 @@ class RunDirectory:
         Where the file system knows no locks, a warning says so, and nobody is kept from anything.
 
         Raises:
-            RunError: one is training in it.
+            RunIsLockedError: one is training in it.
             CannotWriteError: the folder is read-only, or the disk is full.
         """
         lock = FileLock(self.path / _LOCK, thread_local=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise RunError(
+            raise RunIsLockedError(
                 f"{self.path}: another process is training this run; wait until it is done, or end it"
             ) from None
         except OSError as error:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qdeq_qiskit.equilibrium import SUCCESSES, MapCost, Reason, Solution, spectral_radius
+from qdeq_qiskit.training.processes.gathering import of_all_processes
 
 
 class Tally:
@@ -25,6 +26,8 @@ class Tally:
         self._reason: list[Tensor] = []
         self._sizes: list[int] = []
         self._spent: list[tuple[MapCost, Tensor, Tensor, Tensor | None]] = []
+        self._circuits = 0
+        self._shots = 0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, solution: Solution) -> None:
         """Take in one batch."""
@@ -34,6 +37,10 @@ class Tally:
         self._iterations.append(solution.iterations)
         self._reason.append(solution.reason)
         self._sizes.append(len(labels))
+        self.spend(solution)
+
+    def spend(self, solution: Solution) -> None:
+        """Take in what a batch has cost, and none of its figures."""
         counts = (solution.evaluations, solution.jacobian_evaluations)
         self._spent.append((solution.cost, *counts, solution.sample_shots))
 
@@ -43,15 +50,32 @@ class Tally:
     @property
     def circuits(self) -> int:
         """Circuits of all batches; waits for the device."""
-        return sum(cost.circuits(values, jacobians) for cost, values, jacobians, _ in self._spent)
+        return self._circuits + sum(cost.circuits(values, jacobians) for cost, values, jacobians, _ in self._spent)
 
     @property
     def shots(self) -> int:
         """Shots of all batches; waits for the device."""
-        return sum(
+        return self._shots + sum(
             cost.shots_per_circuit * cost.circuits(values, jacobians) if shots is None else int(shots.sum())
             for cost, values, jacobians, shots in self._spent
         )
+
+    def of_all_processes(self) -> Tally:
+        """The tally of all processes of the run, which ask at the same time; waits for them."""
+        figures = (self._loss, self._correct, self._residual, self._iterations, self._reason)
+        own = [_joined([each.reshape(-1) for each in figure]) for figure in figures]
+        together = Tally()
+        for parts, sizes, circuits, shots in of_all_processes((own, self._sizes, self.circuits, self.shots)):
+            loss, *others = parts
+            together._loss.extend(scalar for part in loss for scalar in part)
+            for figure, found in zip(
+                (together._correct, together._residual, together._iterations, together._reason), others, strict=True
+            ):
+                figure.extend(found)
+            together._sizes.extend(sizes)
+            together._circuits += circuits
+            together._shots += shots
+        return together
 
     def latest(self) -> dict[str, float]:
         """The last batch's figures; waits for the device."""
@@ -96,6 +120,13 @@ class RadiusTally:
         if solution.jacobian is not None:
             self._radii.append(spectral_radius(solution.jacobian))
 
+    def of_all_processes(self) -> RadiusTally:
+        """As `Tally.of_all_processes`."""
+        together = RadiusTally()
+        for part in of_all_processes(_joined(self._radii)):
+            together._radii.extend(part)
+        return together
+
     def summary(self) -> dict[str, float]:
         """The median and the largest; NaN where nothing is known."""
         radii = torch.cat(self._radii).double() if self._radii else torch.zeros(0, dtype=torch.double)
@@ -104,6 +135,11 @@ class RadiusTally:
             "spectral_radius": float(known.median()) if len(known) else float("nan"),
             "spectral_radius_max": float(known.max()) if len(known) else float("nan"),
         }
+
+
+def _joined(parts: list[Tensor]) -> list[Tensor]:
+    """One tensor on the CPU, or none."""
+    return [torch.cat(parts).cpu()] if parts else []
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,11 +15,14 @@ from qdeq_qiskit.equilibrium import NotConvergedWarning
 from qdeq_qiskit.models import ClassifierOutput, PenaltySchedule
 from qdeq_qiskit.training.clipping import clip_gradients, drop_gradients
 from qdeq_qiskit.training.errors import TrainingError
+from qdeq_qiskit.training.processes.gathering import of_all_processes
 from qdeq_qiskit.training.recipe import OptimisationRecipe
 from qdeq_qiskit.training.schedules import WATCHED, schedulers
 from qdeq_qiskit.training.tally import RadiusTally, Tally
 
 Batch = tuple[Tensor, Tensor]
+Slice = tuple[Tensor, Tensor, float]
+"""One process's part of a batch; see `processes.share.SharedBatches`."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From logits, (B, classes), and labels, (B,), to a scalar."""
 
@@ -108,17 +111,21 @@ class ClassifierTask(pl.LightningModule):
         self._epoch_started = 0.0
         self._train_seconds: float | None = None
         self._last_row = time.perf_counter()
+        self._last_row_cpu = time.process_time()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch."""
-        features, labels = batch
+    def training_step(self, batch: Batch | Slice, batch_idx: int) -> Tensor:
+        """The loss of one batch, or of a part of it with that part's weight."""
+        features, labels, *weight = batch
         output = self.classifier.classify(features)
         loss = self.loss(output.logits, labels)
         penalty = output.solution.penalty
         if penalty is not None:
             loss = loss + self._penalty_weight() * penalty
-        self.tally.add(loss, output.logits, labels, output.solution)
-        return loss
+        if weight == [0.0]:  # a sample that another process counts
+            self.tally.spend(output.solution)
+        else:
+            self.tally.add(loss, output.logits, labels, output.solution)
+        return loss * weight[0] if weight else loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather one batch's figures; the loss is without the penalty."""
@@ -153,8 +160,9 @@ class ClassifierTask(pl.LightningModule):
         drop_gradients(optimizer.param_groups[0]["params"])
 
     def on_fit_start(self) -> None:
-        """Start the clock of the whole run."""
+        """Start the clocks of the whole run."""
         self._last_row = time.perf_counter()
+        self._last_row_cpu = time.process_time()
 
     def on_train_epoch_start(self) -> None:
         """Start counting."""
@@ -171,6 +179,8 @@ class ClassifierTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Publish the figure that early stopping and a schedule may watch."""
+        if self.optimisation.processes > 1:
+            self._validation, self._radius = self._validation.of_all_processes(), self._radius.of_all_processes()
         self._validated = self._validation.summary()
         self.log(WATCHED, self._validated["loss"])
 
@@ -178,6 +188,8 @@ class ClassifierTask(pl.LightningModule):
         """Close the epoch: one row of history (its `valid_` figures only where there was a validation), at most one
         warning.
         """
+        if self.optimisation.processes > 1:
+            self.tally = self.tally.of_all_processes()
         trained, validated = self.tally.summary(), self._validated
         if not torch.isfinite(torch.tensor(trained["loss"])):
             raise TrainingError(
@@ -186,7 +198,7 @@ class ClassifierTask(pl.LightningModule):
             )
         self.circuits += self.tally.circuits + self._validation.circuits
         self.shots += self.tally.shots + self._validation.shots
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), time.process_time()
         tracked = bool(validated) and self.optimisation.track_spectral_radius
         row = {
             "epoch": self.current_epoch + 1,
@@ -198,8 +210,9 @@ class ClassifierTask(pl.LightningModule):
             **({} if self._penalty_schedule is None else {"penalty_weight": self._penalty_weight()}),
             "train_seconds": now - self._epoch_started if self._train_seconds is None else self._train_seconds,
             "seconds": now - self._last_row,
+            "cpu_seconds": self._of_all(cpu - self._last_row_cpu),
         }
-        self._last_row = now
+        self._last_row, self._last_row_cpu = now, cpu
         self.history.append(row)
         self.log_dict({name: float(value) for name, value in row.items() if name not in ("epoch", "step")})
         if trained["unconverged"]:
@@ -209,6 +222,9 @@ class ClassifierTask(pl.LightningModule):
                 NotConvergedWarning,
                 stacklevel=1,  # the caller is Lightning, whose own warnings are silenced
             )
+
+    def _of_all(self, seconds: float) -> float:
+        return sum(of_all_processes(seconds)) if self.optimisation.processes > 1 else seconds
 
     def _penalty_weight(self) -> float:
         return self._penalty_factor * self.classifier.penalty_weight

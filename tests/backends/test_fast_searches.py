@@ -10,7 +10,7 @@ import torch
 from qdeq_qiskit.backends.exact import ExactLayer
 from qdeq_qiskit.backends.maps import ReducedQuadraticMap, quadratic
 from qdeq_qiskit.circuits import QNNCircuit, amplitude_encoder, qdeq_ansatz, z_readout
-from qdeq_qiskit.equilibrium import MapCost, Newton, nearest_lift
+from qdeq_qiskit.equilibrium import MapCost, Newton, _looks, nearest_lift
 from qdeq_qiskit.equilibrium._carried import search_carrying
 from qdeq_qiskit.equilibrium._search import _Search
 from qdeq_qiskit.equilibrium._solve import solve
@@ -37,11 +37,11 @@ def by_the_general_driver(fixed_point_map, start, solver):
 
 
 def by_carrying(fixed_point_map, start, solver):
-    return search_carrying(fixed_point_map, start, solver, interval=1, keep_jacobian=True, trace=True)
+    return search_carrying(fixed_point_map, start, solver, in_one_go=False, keep_jacobian=True, trace=True)
 
 
 def by_carrying_as_on_a_gpu(fixed_point_map, start, solver):
-    return search_carrying(fixed_point_map, start, solver, interval=4, keep_jacobian=True, trace=True)
+    return search_carrying(fixed_point_map, start, solver, in_one_go=True, keep_jacobian=True, trace=True)
 
 
 def by_the_compiled_loop(fixed_point_map, start, solver):
@@ -78,7 +78,7 @@ def test_answers_and_counts_are_those_of_the_general_driver(search, samples, sol
     for name in ("w", "residual", "relative_residual", "jacobian"):
         assert (getattr(found, name) - getattr(expected, name)).abs().max() < 1e-12, name
     if found.trace is not None:
-        for now, then in zip(found.trace, expected.trace, strict=False):
+        for now, then in zip(found.trace, expected.trace, strict=True):
             assert (now - then).abs().max() < 1e-12
 
 
@@ -116,15 +116,19 @@ def test_a_batch_with_a_hard_or_a_spoilt_sample_is_left_to_the_general_driver(se
 
 
 @torch.no_grad()
-def test_nothing_is_evaluated_after_the_last_look(monkeypatch):
+@pytest.mark.parametrize(("max_iterations", "count"), [(20, 8), (7, 8), (2, 3)])
+def test_on_a_gpu_there_is_one_look_after_a_fixed_number_of_evaluations(monkeypatch, max_iterations, count):
     fixed_point_map, start = maps_to_solve(20)
-    evaluated = []
+    evaluated, looks = [], []
     evaluate = ReducedQuadraticMap.value_and_jacobian
     monkeypatch.setattr(ReducedQuadraticMap, "value_and_jacobian", lambda *at: evaluated.append(at) or evaluate(*at))
-    for solver, count in ((Newton(tolerance=0, picard_steps=0), 8), (Newton(max_iterations=2, picard_steps=0), 0)):
-        assert search_carrying(fixed_point_map, start, solver, interval=4, keep_jacobian=True, trace=False) is None
-        assert len(evaluated) == count
+    monkeypatch.setattr(_looks, "holds", lambda condition: looks.append(condition) or bool(condition))
+    for tolerance in (0, 1e-2):
+        solver = Newton(tolerance=tolerance, max_iterations=max_iterations, picard_steps=0)
+        search_carrying(fixed_point_map, start, solver, in_one_go=True, keep_jacobian=False, trace=False)
+        assert (len(evaluated), len(looks)) == (count, 1)
         evaluated.clear()
+        looks.clear()
 
 
 @torch.no_grad()

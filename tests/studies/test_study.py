@@ -140,7 +140,7 @@ def test_a_finished_study_computes_nothing_again_and_a_lost_cell_alone(study: St
 
 
 def test_one_process_at_a_time_runs_a_study(study: StudyDirectory) -> None:
-    with study.claimed(), pytest.raises(RunError, match="another process is running this study"):
+    with study.books.claimed(), pytest.raises(RunError, match="another process is running this study"):
         resume_study(study.path)
 
 

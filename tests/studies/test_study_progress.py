@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from qdeq_qiskit.studies.progress import StudyProgress
+from qdeq_qiskit.studies.progress import GroupProgress
 from qdeq_qiskit.studies.tasks import Outcome, Task
 
 
@@ -17,7 +17,7 @@ def outcome(group: str, error: str | None = None) -> Outcome:
 def shown(*, terminal: bool, outcomes: list[Outcome]) -> str:
     written = io.StringIO()
     console = Console(file=written, force_terminal=terminal, width=120, legacy_windows=False)
-    progress = StudyProgress(console, {"trainings": 2, "cells": 40}, {"trainings": 2, "cells": 10})
+    progress = GroupProgress(console, {"trainings": 2, "cells": 40}, {"trainings": 2, "cells": 10})
     with progress.shown():
         for each in outcomes:
             progress.take(each)

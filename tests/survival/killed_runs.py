@@ -27,7 +27,7 @@ model: {features: {pool: {kernel: 2}}, dropout: 0.3}
 optimisation: {epochs: 2, batch_size: 16, learning_rate: 0.05}
 seed: 5
 """
-CLOCK = {"seconds", "train_seconds", "ms_per_step", "peak_memory_mb"}
+CLOCK = {"seconds", "train_seconds", "ms_per_step", "peak_memory_mb", "cpu_seconds", "added_memory_mb"}
 KILLED = -signal.SIGKILL
 Moment = int | tuple[str, int] | None
 

@@ -177,12 +177,12 @@ def test_a_model_with_a_malicious_file_is_refused(
 def test_a_finished_cell_of_a_study_that_is_no_json_counts_as_not_finished(tmp_path: Path) -> None:
     directory = StudyDirectory(tmp_path)
     directory.cells.mkdir()
-    directory.failures.mkdir()
+    directory.books.failures.mkdir()
     for payload in PAYLOADS:
-        for folder in (directory.cells, directory.failures):
+        for folder in (directory.cells, directory.books.failures):
             (folder / "cell.json").write_bytes(payload(tmp_path / "canary"))
         assert directory.row("cell") is None
-        assert directory.failure("cell") is None
+        assert directory.books.failure("cell") is None
     assert not (tmp_path / "canary").exists()
 
 

@@ -28,7 +28,7 @@ from qdeq_qiskit.training.evaluation import Evaluation, evaluate
 from qdeq_qiskit.training.fit import fit, resume, rewrite_report
 from qdeq_qiskit.training.seal import sealed
 
-TIMES = ("seconds", "train_seconds", "ms_per_step", "peak_memory_mb")
+TIMES = ("seconds", "train_seconds", "ms_per_step", "peak_memory_mb", "cpu_seconds", "added_memory_mb")
 
 
 def untimed(result: dict[str, Any]) -> dict[str, Any]:

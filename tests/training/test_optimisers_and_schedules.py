@@ -19,7 +19,7 @@ from qdeq_qiskit.training.checkpoints import KeepCheckpoints
 from qdeq_qiskit.training.fit import fit, resume
 from qdeq_qiskit.training.in_memory import train
 
-TIMES = ("seconds", "train_seconds")
+TIMES = ("seconds", "train_seconds", "cpu_seconds")
 STEPS = 3  # in an epoch of the tiny run, which has four
 
 

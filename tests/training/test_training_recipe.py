@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,19 @@ SHIPPED = [entry.name for entry in recipes.list_recipes("training")]
 SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28, "cifar10": 32}
 
 
-def test_the_recipes_that_were_promised_are_shipped() -> None:
-    promised = {"digits", "digits10", "mnist4", "mnist4-angle", "mnist4-direct", "mnist4-warmup", "fashion4", "cifar10"}
-    assert promised <= set(SHIPPED)
+DIRECT = {f"direct{layers}" for layers in (1, 2, 5, 10)}
+ROWS = {
+    **dict.fromkeys(("mnist4", "mnist10", "fashion10", "cifar10"), {"warmup", "coherent2", "coherent5"} | DIRECT),
+    "mnist4-angle": {"warmup"} | DIRECT,
+    "mnist10-angle": {"paper"},
+}
+DERIVED = {f"{base}-{row}" for base, rows in ROWS.items() for row in rows}
+EACH_CIRCUIT_ONCE = ("digits", "mnist4", "mnist4-angle", "mnist10", "mnist10-angle")
 
 
-@pytest.mark.parametrize("backend", ["exact", "aer_cpu"])
-@pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_recipe_takes_its_images_and_trains_on_either_engine(name: str, backend: str) -> None:
-    recipe = TrainingRecipe.load(name, [f"backend={backend}"])
+def solved(name: str, *overrides: str) -> None:
+    """A training step of a shipped recipe on random images of the right size."""
+    recipe = TrainingRecipe.load(name, overrides)
     classes = tuple(str(k) for k in recipe.data.classes or range(10))
     model = QDEQClassifier.from_recipe(
         ClassifierRecipe(class_names=classes, circuit=recipe.circuit, backend=recipe.backend, model=recipe.model),
@@ -36,13 +41,49 @@ def test_every_shipped_recipe_takes_its_images_and_trains_on_either_engine(name:
     images = torch.rand(6, side, side, generator=torch.Generator().manual_seed(0))
     output = model.train().solve(images)
     assert output.logits.shape == (6, len(classes))
-    assert output.solution.mode == (
-        "direct" if recipe.model.mode == "direct" or recipe.model.warmup_steps else "implicit"
-    )
+    assert output.solution.mode == ("direct" if recipe.model.warmup_steps else recipe.model.mode)
     output.logits.square().mean().backward()
     assert model.weight.grad is not None
     assert model.weight.grad.isfinite().all()
     assert model.weight.grad.abs().max() > 0
+
+
+def test_the_recipes_that_were_promised_are_shipped() -> None:
+    assert {"digits", "digits10", "fashion4", *ROWS, *DERIVED} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_takes_its_images_and_trains(name: str) -> None:
+    solved(name)
+
+
+@pytest.mark.parametrize("name", EACH_CIRCUIT_ONCE)
+def test_every_circuit_that_is_trained_trains_on_aer(name: str) -> None:
+    solved(name, "backend=aer_cpu")
+
+
+def test_no_two_shipped_recipes_are_the_same_run() -> None:
+    found: dict[str, str] = {}
+    for name in SHIPPED:
+        recipe = TrainingRecipe.load(name).model_copy(update={"description": ""})
+        assert found.setdefault(recipes.dump(recipe), name) == name
+
+
+@pytest.mark.parametrize("base", ["mnist4", "mnist10", "fashion10", "cifar10", "mnist4-angle"])
+def test_the_rows_of_a_table_differ_in_the_equilibrium_alone(base: str) -> None:
+    whole = TrainingRecipe.load(base)
+    for row in ROWS[base]:
+        recipe = TrainingRecipe.load(f"{base}-{row}")
+        for section in ("data", "circuit", "backend", "optimisation", "seed"):
+            assert getattr(recipe, section) == getattr(whole, section), (row, section)
+        for key in ("features", "dropout", "trainable", "adjoint"):
+            assert getattr(recipe.model, key) == getattr(whole.model, key), (row, key)
+        mode, number = re.fullmatch(r"([a-z]+)(\d*)", row).groups()  # type: ignore[union-attr]
+        if number:
+            assert (recipe.model.mode, recipe.model.layers) == (mode, int(number))
+        else:
+            assert (recipe.model.warmup_steps, recipe.model.warmup_layers) == (1500, 5)
+            assert recipe.model.penalty == whole.model.penalty
 
 
 def test_the_two_engines_give_the_same_logits_and_gradients() -> None:
@@ -69,7 +110,7 @@ def test_the_two_engines_give_the_same_logits_and_gradients() -> None:
 
 
 def test_layers_of_the_direct_recipe_can_be_set() -> None:
-    assert TrainingRecipe.load("mnist4-direct", ["model.layers=10"]).model.layers == 10
+    assert TrainingRecipe.load("mnist4-direct5", ["model.layers=10"]).model.layers == 10
 
 
 def test_the_backend_is_swapped_by_its_name() -> None:

@@ -47,6 +47,11 @@ class ProductMap(FixedPointMap):
     def cost(self) -> MapCost:
         return self._cost
 
+    @property
+    def carries(self) -> bool:
+        # On an accelerator to find out which samples have converged costs more than to evaluate all of them.
+        return self._x.device.type != "cpu"
+
     def with_inputs(self, inputs: tuple[Tensor, ...]) -> ProductMap:
         block, x = inputs
         return ProductMap(block, x, self._lift, self.outputs, self._cost)

@@ -9,8 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .. import _looks
 from .._map import FixedPointMap
 from ._through_inputs import CotangentRule
+
+_SINGULAR = (
+    "I − J is singular at {count} of {samples} fixed points: these samples contribute nothing to the gradient. A "
+    "Jacobian penalty keeps fixed points away from such places."
+)
 
 
 class DenseRule(CotangentRule):
@@ -22,14 +28,12 @@ class DenseRule(CotangentRule):
         system = matrix.mT.neg()
         system.diagonal(dim1=1, dim2=2).add_(1)
         u = torch.linalg.solve_ex(system, cotangent)[0]
+        if _looks.on_accelerator(u):
+            return _of_regular_samples(u, cotangent)
         if not math.isfinite(float(u.sum())) and bool(cotangent.isfinite().all()):
             finite = u.isfinite().all(dim=1, keepdim=True)
-            warnings.warn(
-                f"I − J is singular at {int((~finite).sum())} of {len(u)} fixed points: these samples contribute "
-                "nothing to the gradient. A Jacobian penalty keeps fixed points away from such places.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            message = _SINGULAR.format(count=int((~finite).sum()), samples=len(u))
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
             u = torch.where(finite, u, torch.zeros_like(u))
         return u
 
@@ -39,6 +43,14 @@ class DenseRule(CotangentRule):
         value, jacobian = fixed_point_map.value_and_jacobian(w)
         system = torch.eye(w.shape[1], dtype=w.dtype, device=w.device) - jacobian.mT
         return value, torch.linalg.solve(system, cotangent)
+
+
+def _of_regular_samples(u: Tensor, cotangent: Tensor) -> Tensor:
+    """u, (B, n), with zero where I − J is singular, which is told later, the host not having to wait for it now."""
+    # Where the cotangent itself is not finite, that of the loss is to be seen.
+    singular = u.isfinite().all(dim=1).logical_not_().logical_and_(cotangent.isfinite().all())
+    _looks.warn_later(singular.sum(), _SINGULAR.replace("{samples}", str(len(u))))
+    return torch.where(singular.unsqueeze(1), 0.0, u)
 
 
 @dataclass(frozen=True)
