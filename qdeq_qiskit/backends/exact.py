@@ -26,7 +26,8 @@ from qdeq_qiskit.backends.maps import (
 )
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
 from qdeq_qiskit.backends.product_choice import FEWEST_QUBITS, ONE_JACOBIAN, ONE_VALUE, SOLVE, ProductChoice
-from qdeq_qiskit.backends.readout import Readout
+from qdeq_qiskit.backends.readout import Readout, is_diagonal
+from qdeq_qiskit.backends.trailing import split_trailing
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 
@@ -82,10 +83,12 @@ class ExactLayer(OperatorLayer):
         by_factors = resolve_engine(engine) == "torch"
         parts = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters, wide_products=by_factors)
         columns = _num_columns(qnn, parts)
-        built = make_engine(engine, parts.suffix, num_columns=columns, device=device, precision=precision)
+        takes_gates = by_factors and is_diagonal(qnn.observables)  # Aer simulates all of them
+        suffix, trailing = split_trailing(parts.suffix) if takes_gates else (parts.suffix, ())
+        built = make_engine(engine, suffix, num_columns=columns, device=device, precision=precision)
         super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
         self.parts, self.engine = parts, built
-        self.readout = Readout(qnn.observables)
+        self.readout = Readout(qnn.observables, behind=trailing)
         self._angles = parts.suffix.angle_map.compile()
         self._map = _map_factory(qnn, parts, self.readout, built)
         self._choice: ProductChoice | None = None
