@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes are looked for in /proc"),
 ]
 TWO = "optimisation.processes=2"
-SECONDS = 60.0
+SECONDS = 240.0  # each process imports for a few seconds, on a busy machine for many
 
 
 @pytest.fixture
@@ -89,10 +89,13 @@ def test_ctrl_c_ends_the_command_and_all_its_processes_and_the_run_goes_on_to_th
         text=True,
         start_new_session=True,
     )
-    wait_for((out / "checkpoints" / "last.ckpt").exists)
-    assert len(others(here)) == 1
-    os.killpg(command.pid, signal.SIGINT)  # what a terminal does
-    _, said = command.communicate(timeout=SECONDS)
+    try:
+        wait_for((out / "checkpoints" / "last.ckpt").exists)
+        assert len(others(here)) == 1
+        os.killpg(command.pid, signal.SIGINT)  # what a terminal does
+        _, said = command.communicate(timeout=SECONDS)
+    finally:
+        command.kill()
     lines = [line for line in said.splitlines() if not line.startswith("warning:")]
     assert lines == [f"qdeq: interrupted; `qdeq fit --resume {out}` continues the run"]
     assert command.returncode == 130
