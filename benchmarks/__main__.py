@@ -17,9 +17,11 @@ from .row import Row
 # Quick subjects first, so that something is to be seen soon.
 SUBJECTS = (
     "training_step",
+    "ten_qubits",
     "stock_connector",
     "jacobian",
     "memory",
+    "training_memory",
     "engines",
     "product_choice",
     "noise",

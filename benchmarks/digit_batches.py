@@ -18,6 +18,11 @@ def data_name() -> str:
     return "MNIST" if os.environ.get("QDEQ_DATA_DIR") else "scikit-learn's digits, enlarged to 28×28"
 
 
+def num_classes(recipe: TrainingRecipe) -> int:
+    """Of the recipe's images, which are digits in ten classes unless it chooses some of them."""
+    return 10 if recipe.data.classes is None else len(recipe.data.classes)
+
+
 def feature_batches(recipe: TrainingRecipe, *, count: int = 64) -> list[tuple[Tensor, Tensor]]:
     """Shuffled batches of features, (256, d), and labels, (256,), as the recipe makes them, ready in memory."""
     at_hand = bool(os.environ.get("QDEQ_DATA_DIR"))

@@ -23,6 +23,7 @@ from .row import Row
 
 FEW, MANY = 4, 400
 BATCH = 8192
+_STATUS = Path("/proc/self/status")
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
@@ -73,21 +74,30 @@ def added_by_a_step(adjoint: str, iterations: int) -> float:
     )
     equilibrium(torch.randn(8, 16)).value.sum().backward()  # what the first step loads is not the step's
     features = torch.randn(BATCH, 16)
-    before = _peak_megabytes()
+    before = peak_megabytes()
     solution = equilibrium(features)
     solution.value.sum().backward()
     if float(solution.iterations.double().mean()) < 0.99 * iterations:
         raise RuntimeError(f"the solver stopped after {solution.iterations.double().mean():.0f} iterations on average")
-    return _peak_megabytes() - before
+    return peak_megabytes() - before
 
 
-def _peak_megabytes() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the process that started this one as well
-        (line,) = (line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+def peak_megabytes() -> float:
+    """The most memory that this process has held."""
+    if _STATUS.exists():  # getrusage would count the process that started this one as well
+        return _of_status("VmHWM")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def resident_megabytes() -> float:
+    """The memory that this process holds now; where the system does not tell, the most that it has held."""
+    return _of_status("VmRSS") if _STATUS.exists() else peak_megabytes()
+
+
+def _of_status(name: str) -> float:
+    (line,) = (line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from qdeq_qiskit.training.clipping import clip_gradients, drop_gradients
 from qdeq_qiskit.training.recipe import TrainingRecipe
 from qdeq_qiskit.training.task import ClassifierTask
 
-from .digit_batches import BATCH, data_name, feature_batches
+from .digit_batches import BATCH, data_name, feature_batches, num_classes
 from .row import Row, timed_row
 from .timing import interleaved
 
@@ -85,7 +85,11 @@ def training_step(
     """
     recipe = TrainingRecipe.load(recipe_name, [f"backend.engine={engine}", *settings])
     classifier = QDEQClassifier(
-        recipe.circuit.build(), backend=backend or recipe.backend, num_classes=4, model=recipe.model, seed=0
+        recipe.circuit.build(),
+        backend=backend or recipe.backend,
+        num_classes=num_classes(recipe),
+        model=recipe.model,
+        seed=0,
     ).train()
     optimiser = ClassifierTask(classifier, recipe.optimisation).configure_optimizers()
     clip = recipe.optimisation.gradient_clip or float("inf")

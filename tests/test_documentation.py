@@ -161,6 +161,10 @@ def test_recipes_that_commands_name_and_change_are_there(page: Path) -> None:
 
 def kind_of(data: Any) -> str | None:
     keys = set(data) if isinstance(data, dict) else set()
+    if "extends" in keys:
+        return next(
+            kind for kind in recipes.KINDS if data["extends"] in {entry.name for entry in recipes.list_recipes(kind)}
+        )
     telling = {
         "studies": "models",
         "training": "data",

@@ -388,6 +388,13 @@ def test_an_error_names_the_file_that_the_wrong_value_stands_in(family: Path) ->
         recipes.load("training", family / "last.yaml", Toy)
     assert f"{family}/old/base.yaml: size: 0 is not valid" in str(caught.value)
     assert f"{family}/middle.yaml: colour.brigthness: unknown key" in str(caught.value)
+    (family / "old" / "base.yaml").write_text("size: 3\ncolour: {kind: red, shade: 2}")
+    (family / "middle.yaml").write_text("extends: old/base.yaml\ncolour: {tint: 5}")
+    with pytest.raises(RecipeError) as caught:
+        recipes.load("training", family / "last.yaml", Toy)
+    assert f"{family}/old/base.yaml: colour.shade: unknown key" in str(caught.value)
+    assert f"{family}/middle.yaml: colour.tint: unknown key" in str(caught.value)
+    assert f"{family}/middle.yaml: colour.brightness: this key is missing" in str(caught.value), "the last to add to it"
     with pytest.raises(RecipeError, match=r"^--set size=-1: size: -1 is not valid"):
         recipes.load("training", family / "last.yaml", Toy, overrides=["size=-1", "colour={kind: blue}"])
 

@@ -70,7 +70,14 @@ class Reference:
 
 
 def hold(
-    problem: Problem, points: Points, peers: Sequence[Peer], reference: Reference, limits: Limits, history: History
+    problem: Problem,
+    points: Points,
+    peers: Sequence[Peer],
+    reference: Reference,
+    limits: Limits,
+    history: History,
+    *,
+    operations: Sequence[Operation] = OPERATIONS,
 ) -> Iterator[Cell]:
     """The cells of all operations.
 
@@ -80,7 +87,7 @@ def hold(
     entrants = [(peer, precision) for peer in peers for precision in peer.precisions]
     with ExitStack() as stack:
         cases: dict[tuple[str, Precision], Case] = {}
-        for operation in OPERATIONS:
+        for operation in operations:
             contest = Contest(problem.encoding, problem.num_qubits, points.batch, operation)
             ready: dict[tuple[str, Precision], tuple[Peer, float, float]] = {}
             for peer, precision in entrants:

@@ -43,6 +43,7 @@ class LayerCase:
         points: in the peer's precision.
         penalised: whether the training step has the Jacobian penalty.
         solving: by whose solver the step is made.
+        at_once: see `TrainingStep`.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class LayerCase:
         *,
         penalised: bool,
         solving: Solving = by_equilibrium,
+        at_once: int | None = None,
     ) -> None:
         self._make, self._points, self._penalised, self._solving = layer, points, penalised, solving
+        self._at_once = at_once
         self._layer = layer()
         self._step: TrainingStep | None = None
         self._turn = 0
@@ -111,4 +114,5 @@ class LayerCase:
             tolerance=tolerance,
             penalised=self._penalised,
             solving=self._solving,
+            at_once=self._at_once,
         )

@@ -40,6 +40,7 @@ class LayerPeer:
         make: the circuit as a torch module, of a problem in a precision.
         refuses: why a problem or an operation cannot be done; None if it can.
         solving: by whose solver the step is made.
+        at_once: the most samples whose graph a step holds; None for all.
     """
 
     name: str
@@ -52,6 +53,7 @@ class LayerPeer:
     checked: int | None = None
     refuses: Callable[[Problem, Operation], str | None] = nothing_refused
     solving: Solving = by_equilibrium
+    at_once: int | None = None
 
     def missing(self) -> str | None:
         absent = [package for package in self.packages if _version(package) is None]
@@ -69,7 +71,11 @@ class LayerPeer:
     def case(self, problem: Problem, precision: Precision, points: Points) -> LayerCase:
         dtype = DTYPES[precision]
         return LayerCase(
-            lambda: self.make(problem, dtype), points.to(dtype), penalised=self.penalised, solving=self.solving
+            lambda: self.make(problem, dtype),
+            points.to(dtype),
+            penalised=self.penalised,
+            solving=self.solving,
+            at_once=self.at_once,
         )
 
 

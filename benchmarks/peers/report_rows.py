@@ -9,17 +9,17 @@ from ..row import Row
 from .cell import Cell
 from .contenders import contenders
 from .grid import cells
+from .largest import OURS, largest_cells
 from .peer import Peer
 from .solvers import solver_records, versions
 
-OURS = "qdeq_qiskit, torch engine"
 NAME = "peers"
 _WORDS = {"forward": "expectation values", "jacobian": "Jacobian ∂f/∂v", "step": "full training step"}
 
 
 def peer_rows(*, quick: bool) -> Iterator[Row]:
     """One row for each operation on the problems of the grid's corners, then one that holds it all."""
-    measured = list(cells(quick=quick))
+    measured = [*cells(quick=quick), *(() if quick else largest_cells(quick=False))]
     records = [cell.record() for cell in measured]
     yield from headlines(measured)
     solvers = [record.record() for record in solver_records(quick=quick)]
@@ -38,7 +38,7 @@ def headlines(measured: Sequence[Cell]) -> Iterator[Row]:
     ours = {cell.contest: cell for cell in measured if cell.peer == OURS and cell.precision == "single" and cell.timing}
     for contest, cell in ours.items():
         others = [each for each in measured if each.contest == contest and not each.ours and each.timing]
-        if not others or contest.qubits not in (4, 8) or contest.batch not in (16, 256):
+        if not others or contest.qubits not in (4, 8, 10) or contest.batch not in (16, 256):
             continue
         fastest = min(others, key=lambda each: each.timing.median if each.timing else 0.0)
         assert cell.timing is not None

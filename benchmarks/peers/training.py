@@ -24,6 +24,8 @@ class TrainingStep:
         tolerance: on the relative residual of each sample.
         penalised: whether the loss has the reduced Jacobian penalty.
         solving: by whose solver.
+        at_once: the most samples whose graph is held; a larger batch is gone through in parts, whose gradients add up
+            to the same. None for all.
     """
 
     def __init__(
@@ -36,7 +38,9 @@ class TrainingStep:
         tolerance: float,
         penalised: bool,
         solving: Solving = by_equilibrium,
+        at_once: int | None = None,
     ) -> None:
+        self._at_once = at_once
         with torch.no_grad():
             num_qubits = layer(torch.ones(1, num_features, dtype=dtype)).shape[1]
         lift = nearest_lift(num_features, num_qubits, dtype=dtype)
@@ -65,12 +69,19 @@ class TrainingStep:
     def _differentiate(self, features: Tensor, labels: Tensor, weights: Tensor) -> None:
         with torch.no_grad():
             self.weight.copy_(weights)
+        self.optimiser.zero_grad(set_to_none=True)
+        samples = self._at_once or len(labels)
+        for part, part_labels in zip(features.split(samples), labels.split(samples), strict=True):
+            loss = self._loss(part, part_labels)
+            if len(part) < len(features):
+                loss = loss * (len(part) / len(features))
+            loss.backward()
+
+    def _loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Averaged over the samples."""
         state, penalty = self.solve(features)
         loss = torch.nn.functional.cross_entropy(self.head(torch.relu(state)), labels)
-        if penalty is not None:
-            loss = loss + PENALTY_WEIGHT * penalty
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        return loss if penalty is None else loss + PENALTY_WEIGHT * penalty
 
     def _clip(self) -> None:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]

@@ -20,7 +20,8 @@ from qdeq_qiskit.backends.operator_layer import OperatorLayer
 from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, Way
 from qdeq_qiskit.backends.product_form import product_form
 from qdeq_qiskit.backends.product_ways import ProductWays
-from qdeq_qiskit.backends.readout import Readout
+from qdeq_qiskit.backends.readout import Readout, is_diagonal
+from qdeq_qiskit.backends.trailing import split_trailing
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost
 
@@ -74,17 +75,20 @@ class ExactLayer(OperatorLayer):
             )
         # Aer gives all columns of the weight block at once, for which there may be too many qubits.
         by_factors = resolve_engine(engine) == "torch"
-        parts = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters, wide_products=by_factors)
-        cost, observables, form = _angle_cost(parts, Readout(qnn.observables)), qnn.observables, None
+        parts = given = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters, wide_products=by_factors)
+        observables, form = qnn.observables, None
         if parts.kind == "product":
             form = product_form(parts, observables)
             parts, observables = form.parts, form.observables
         columns = _num_columns(qnn, parts)
-        built = make_engine(engine, parts.suffix, num_columns=columns, device=device, precision=precision)
+        takes_gates = by_factors and is_diagonal(qnn.observables)  # Aer simulates all of them
+        suffix, trailing = split_trailing(parts.suffix) if takes_gates else (parts.suffix, ())
+        built = make_engine(engine, suffix, num_columns=columns, device=device, precision=precision)
         super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
         self.parts, self.engine = parts, built
-        self.readout = Readout(observables)
+        self.readout = Readout(observables, behind=trailing)
         self._angles = parts.suffix.angle_map.compile()
+        cost = _angle_cost(given, self.readout)
         self._product: ProductWays | None = None
         if form is None:
             self._map = _map_factory(qnn, parts, self.readout, cost)

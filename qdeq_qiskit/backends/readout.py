@@ -10,6 +10,13 @@ from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor
 
 from qdeq_qiskit.backends.grams import SignedGrams
+from qdeq_qiskit.backends.program import Operation
+from qdeq_qiskit.backends.trailing import diagonals_behind
+
+
+def is_diagonal(observables: Sequence[SparsePauliOp]) -> bool:
+    """Whether all observables are diagonal in the computational basis."""
+    return all(not np.any(observable.paulis.x) for observable in observables)
 
 
 class Readout:
@@ -17,18 +24,22 @@ class Readout:
 
     Args:
         observables: Hermitian, on n qubits (Qiskit qubit w is wire w).
+        behind: gates between the states and the observables, for diagonal ones: see `split_trailing`.
     """
 
-    def __init__(self, observables: Sequence[SparsePauliOp]) -> None:
+    def __init__(self, observables: Sequence[SparsePauliOp], *, behind: Sequence[Operation] = ()) -> None:
         simplified = [observable.simplify() for observable in observables]
         self.num_outputs = len(simplified)
         self.num_bases = len(sum(simplified[1:], start=simplified[0]).group_commuting(qubit_wise=True))
-        self._diagonal = all(not np.any(observable.paulis.x) for observable in simplified)
+        self._diagonal = is_diagonal(simplified)
         if self._diagonal:
-            self._signs = SignedGrams(torch.as_tensor(np.stack([_diagonal(o) for o in simplified])))
+            diagonals = diagonals_behind(np.stack([_diagonal(observable) for observable in simplified]), behind)
+            self._signs = SignedGrams(torch.as_tensor(diagonals))
         else:
+            assert not behind
             self._terms = [_terms(observable) for observable in simplified]
         self._in_precision: dict[tuple[torch.device, torch.dtype], SignedGrams] = {}
+        self._terms_in_precision: dict[tuple[torch.device, torch.dtype], list[list[tuple[Tensor, Tensor]]]] = {}
 
     def real_operators(self, columns: Tensor) -> Tensor:
         """Re M_k restricted to the d basis states that inputs reach, (K, d, d): all that real amplitudes see."""
@@ -44,7 +55,7 @@ class Readout:
         """O_k applied to columns, (K, 2ⁿ, d), complex."""
         if self._diagonal:
             return self._grams(columns).diagonals.unsqueeze(-1) * columns
-        return torch.stack([_apply(terms, columns) for terms in self._terms])
+        return torch.stack([_apply(terms, columns) for terms in self._terms_like(columns)])
 
     def expectations(self, states: Tensor) -> Tensor:
         """⟨O_k⟩ of a batch of states, (B, 2ⁿ) → (B, K), real."""
@@ -61,12 +72,28 @@ class Readout:
                 self._in_precision[key] = self._signs.to(like.device, like.real.dtype)
         return self._in_precision[key]
 
+    def _terms_like(self, like: Tensor) -> list[list[tuple[Tensor, Tensor]]]:
+        """Sources and factors, (2ⁿ,) and (2ⁿ, 1), of each observable's terms, in the dtype and on the device of one."""
+        key = (like.device, like.dtype)
+        if key not in self._terms_in_precision:
+            with torch.inference_mode(False):
+                self._terms_in_precision[key] = [
+                    [
+                        (
+                            torch.as_tensor(source, device=like.device),
+                            torch.as_tensor(factor, dtype=like.dtype, device=like.device).unsqueeze(1),
+                        )
+                        for source, factor in terms
+                    ]
+                    for terms in self._terms
+                ]
+        return self._terms_in_precision[key]
 
-def _apply(terms: list[tuple[np.ndarray, np.ndarray]], columns: Tensor) -> Tensor:
+
+def _apply(terms: list[tuple[Tensor, Tensor]], columns: Tensor) -> Tensor:
     result = torch.zeros_like(columns)
     for source, factor in terms:
-        rows = columns[torch.as_tensor(source, device=columns.device)]
-        result = result + torch.as_tensor(factor, dtype=columns.dtype, device=columns.device).unsqueeze(1) * rows
+        result = result + factor * columns.index_select(0, source)
     return result
 
 

@@ -25,7 +25,8 @@ class Whole:
 
     Attributes:
         data: their mapping: of mappings key by key, of everything else that which stands nearest to the file.
-        places: the file in which each part was written; under () that of the recipe itself.
+        places: the file in which each part was written, of a merged mapping the last one that adds to it; under ()
+            that of the recipe itself.
     """
 
     data: dict[str, Any]
@@ -39,10 +40,12 @@ class Whole:
         for name, value in data.items():
             key = (*above, name)
             if _may_be_merged(below.get(name), value):
+                for part in below[name]:  # from here on, the whole of it is not where its parts are
+                    self.places.setdefault((*key, part), self.places[key])
                 self.lay_over(value, path, key)
-                continue
-            below[name] = value
-            self.places = {known: where for known, where in self.places.items() if known[: len(key)] != key}
+            else:
+                below[name] = value
+                self.places = {known: where for known, where in self.places.items() if known[: len(key)] != key}
             self.places[key] = path
 
 

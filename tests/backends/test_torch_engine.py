@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Operator
 
 from qdeq_qiskit.backends.engines import TorchEngine, make_engine
@@ -49,6 +50,31 @@ def test_derivatives_contracted_with_a_cotangent_are_the_pullback(num_qubits, nu
     _, derivatives = engine.derivatives(angles)
     contracted = (cotangent.conj() * derivatives).real.sum(dim=(1, 2))
     assert (contracted - engine.pullback(angles, kept, cotangent)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("num_columns", [1, 2, 5, 32, 100])
+def test_wires_that_no_gate_acts_on_and_bits_that_enter_late_keep_their_place(num_columns):
+    theta = ParameterVector("t", 5)
+    circuit = QuantumCircuit(7)
+    circuit.ry(theta[0], 5)
+    circuit.crx(theta[1], 5, 6)
+    circuit.rx(theta[2], 3)
+    circuit.cx(3, 1)
+    circuit.cry(theta[3], 6, 3)
+    circuit.rz(theta[4], 1)
+    circuit.h(1)
+    program = program_of(circuit, list(theta))
+    engine = TorchEngine(program, num_columns=num_columns, device=torch.device("cpu"), dtype=torch.float64)
+    angles = torch.linspace(0.4, 2.5, 5, dtype=torch.float64).requires_grad_()
+    columns = engine.columns(angles)
+    unitary = Operator(circuit.assign_parameters(angles.detach().numpy())).reverse_qargs().data[:, :num_columns]
+    assert np.abs(columns.detach().numpy() - unitary).max() < 1e-13
+    cotangent = torch.randn(columns.shape, dtype=columns.dtype, generator=torch.Generator().manual_seed(0))
+    (fused,) = torch.autograd.grad(columns, angles, cotangent)
+    (slow,) = torch.autograd.grad(engine.reference_columns(angles), angles, cotangent)
+    assert (fused - slow).abs().max() < 1e-12
+    derivatives = engine.derivatives(angles.detach())[1]
+    assert ((cotangent.conj() * derivatives).real.sum(dim=(1, 2)) - slow).abs().max() < 1e-12
 
 
 def test_a_circuit_without_angles_has_columns_and_no_derivatives():

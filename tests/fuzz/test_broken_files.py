@@ -73,6 +73,19 @@ def test_recipes_that_name_themselves_or_nothing_are_refused(workplace: Path, tr
     assert not faults(answer.message, sources=["self.yaml"]), answer.message
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["extends: self.yaml", "extends: 3", "extends: nowhere", "extends: other.yaml"])
+def test_a_recipe_of_any_kind_that_extends_what_it_cannot_is_refused(
+    text: str, kind: str, workplace: Path, trained: Path
+) -> None:
+    (workplace / "self.yaml").write_text(text, encoding="utf-8")
+    (workplace / "other.yaml").write_text("extends: self.yaml", encoding="utf-8")
+    answer = answer_of(*arguments_for(kind, Path("self.yaml"), run=trained, tiny=workplace / "tiny.yaml"))
+    assert answer.exception is None, answer.exception
+    assert (answer.accepted, answer.code) == (False, 2)
+    assert not faults(answer.message, sources=["self.yaml"], changed=[(("extends",), None)]), answer.message
+
+
 @pytest.mark.parametrize(
     ("override", "named"),
     [

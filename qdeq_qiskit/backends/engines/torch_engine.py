@@ -19,7 +19,8 @@ from torch import Tensor
 
 from qdeq_qiskit.backends.engines.blocks import MOST_TERMS, Block, cut_into_blocks, layers
 from qdeq_qiskit.backends.engines.engine import Engine
-from qdeq_qiskit.backends.evolution import basis_columns, complex_dtype
+from qdeq_qiskit.backends.engines.reached import ReachedColumns
+from qdeq_qiskit.backends.evolution import complex_dtype
 from qdeq_qiskit.backends.program import GateProgram
 
 # Blocks of 4 wires were the fastest at 10 qubits (3 is similar, 5 and 6 slower).
@@ -31,7 +32,8 @@ class _Forward(NamedTuple):
 
     prefixes: Tensor  # (rows, D, D), in the scan's order
     matrices: Tensor  # (blocks, D, D)
-    entering: list[Tensor]  # per block, (D, 2ⁿ d / D)
+    acting: list[Tensor]  # what acts of each matrix
+    entering: list[Tensor]  # per block, (inputs, rest)
 
 
 class TorchEngine(Engine):
@@ -47,27 +49,29 @@ class TorchEngine(Engine):
         super().__init__(program, num_columns=num_columns, device=device, dtype=dtype)
         widest = max((len(operation.wires) for operation in program.operations), default=1)
         width = min(program.num_qubits, max(widest, BLOCK_WIDTH))
-        blocks = cut_into_blocks(program, width) or [Block(tuple(range(width)), ())]
+        blocks = _covering(cut_into_blocks(program, width), program.num_qubits, width)
         self.block_wires = [block.wires for block in blocks]
         self._layout = _Layout(program.num_qubits, self.block_wires)
+        self._reached = ReachedColumns(program.num_qubits, num_columns, self.block_wires)
         self._build_constants(blocks, 2**width)
-        self._start: Tensor | None = None
 
     def evaluate(self, angles: Tensor) -> tuple[Tensor, _Forward]:
         prefixes, matrices = self._block_products(angles)
-        entering = [self._first_columns()]
-        for index in range(len(matrices)):
-            entering.append(self._layout.advance(index, matrices[index] @ entering[index]))
-        return entering.pop().reshape(-1, self.num_columns), _Forward(prefixes, matrices, entering)
+        acting = [self._reached.acting(index, matrix) for index, matrix in enumerate(matrices.unbind())]
+        entering = [self._reached.start(matrices)]
+        for index, part in enumerate(acting):
+            entering.append(self._reached.advance(index, part @ entering[index]))
+        return entering.pop(), _Forward(prefixes, matrices, acting, entering)
 
     def pullback(self, angles: Tensor, kept: _Forward, cotangent: Tensor) -> Tensor:
-        gradients = torch.empty_like(kept.matrices)
-        last = len(kept.matrices) - 1
-        current = self._layout.retreat(last, cotangent)
-        for index in range(last, -1, -1):
-            torch.matmul(current, kept.entering[index].mH, out=gradients[index])
-            if index:
-                current = self._layout.retreat(index - 1, kept.matrices[index].mH @ current)
+        gradients = torch.zeros_like(kept.matrices)
+        current = cotangent
+        for index in range(len(kept.acting) - 1, self._first_block - 1, -1):
+            current = self._reached.retreat(index, current)
+            if self._slots_of_block[index]:
+                gradients[index] = self._reached.whole(index, current @ kept.entering[index].mH)
+            if index > self._first_block:
+                current = kept.acting[index].mH @ current
         return self._slot_gradients(kept.prefixes, torch.matmul(kept.matrices.mH, gradients))
 
     def derivatives(self, angles: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,10 +85,11 @@ class TorchEngine(Engine):
             v = kept.prefixes[self._place[slots]]
             # ∂B/∂φ_j = B V_j† (−i H_j/2) V_j
             moved = kept.matrices[index] @ (v.mH @ (-0.5j * generated[slots]))
-            tangents = [self._layout.advance(index, derivative @ kept.entering[index]) for derivative in moved.unbind()]
+            parts = [self._reached.acting(index, derivative) for derivative in moved.unbind()]
+            tangents = [self._reached.advance(index, part @ kept.entering[index]) for part in parts]
             for later in range(index + 1, len(kept.matrices)):
-                tangents = [self._layout.advance(later, kept.matrices[later] @ tangent) for tangent in tangents]
-            result[slots] = torch.stack([tangent.reshape(columns.shape) for tangent in tangents])
+                tangents = [self._reached.advance(later, kept.acting[later] @ tangent) for tangent in tangents]
+            result[slots] = torch.stack(tangents)
         return columns, result
 
     @property
@@ -108,20 +113,12 @@ class TorchEngine(Engine):
             current = factors[index].mH @ self._layout.retreat(index, current)
         return self._layout.leave_first(current).view_as(states)
 
-    def _first_columns(self) -> Tensor:
-        """The basis states as the first block wants them; made when they are first wanted, for they may be many."""
-        if self._start is None:
-            with torch.inference_mode(False):  # they are kept, and must serve outside of inference mode too
-                columns = basis_columns(
-                    self.program.num_qubits, self.num_columns, dtype=complex_dtype(self.dtype), device=self.device
-                )
-                self._start = self._layout.enter_first(columns)
-        return self._start
-
     def _build_constants(self, blocks: list[Block], size: int) -> None:
         """Tables of all blocks' layers, padded with identities so that every block has as many."""
         parts = [layers(block) for block in blocks]
         self._slots_of_block = [[slot for layer in some for slot in layer.slots] for some, _ in parts]
+        # No gradient is wanted of what comes before.
+        self._first_block = next((index for index, slots in enumerate(self._slots_of_block) if slots), len(blocks))
         self._scan = _Scan(max(1, *(len(some) for some, _ in parts)), len(blocks), size)
         slots, rows = self.program.num_slots, self._scan.rows
         terms = torch.zeros(rows, MOST_TERMS, size, size, dtype=torch.complex128)
@@ -152,9 +149,9 @@ class TorchEngine(Engine):
             table.to(self.device) for table in (read.flatten(), place, source.flatten())
         )
         self._one = torch.ones(1, dtype=self.dtype, device=self.device)
-        trailing = torch.stack([torch.as_tensor(t) for _, t in parts]).to(self.device, dtype)
-        is_identity = torch.equal(trailing, torch.eye(size, dtype=dtype, device=self.device).expand_as(trailing))
-        self._trailing = None if is_identity else trailing
+        trailing = torch.stack([torch.as_tensor(t) for _, t in parts])
+        is_identity = torch.equal(trailing, torch.eye(size, dtype=trailing.dtype).expand_as(trailing))
+        self._trailing = None if is_identity else trailing.to(self.device, dtype)
 
     def _block_products(self, angles: Tensor) -> tuple[Tensor, Tensor]:
         """Prefix products in the scan's rows, (rows, D, D), and block matrices, (blocks, D, D)."""
@@ -176,6 +173,18 @@ class TorchEngine(Engine):
         left = products.view_as(prefixes).index_select(0, self._place)
         right = self._generated(prefixes)
         return 0.5 * torch.linalg.vecdot(left.flatten(1), right.flatten(1)).imag
+
+
+def _covering(blocks: list[Block], num_qubits: int, width: int) -> list[Block]:
+    """The blocks and, for wires that none of them acts on, blocks of nothing; one at the least."""
+    idle = [wire for wire in range(num_qubits) if not any(wire in block.wires for block in blocks)]
+    others = [wire for wire in range(num_qubits) if wire not in idle]
+    found = list(blocks)
+    while idle:
+        some, idle = idle[:width], idle[width:]
+        found.append(Block((*some, *others[: width - len(some)]), ()))
+        others = [*some, *others]
+    return found
 
 
 class _Factors(torch.autograd.Function):
