@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles, AmplitudeState
+from qdeq_qiskit.backends.amplitude_choice import AmplitudeChoice
 from qdeq_qiskit.backends.analysis import DENSE_LIMIT, Factorisation, factorise
 from qdeq_qiskit.backends.engines import Engine, make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
 from qdeq_qiskit.backends.maps import (
+    AmplitudeStates,
+    AmplitudeStatesMap,
     BlochEncoder,
     EncodedBlock,
     LiftedMap,
@@ -81,7 +84,13 @@ class ExactLayer(OperatorLayer):
             )
         # Aer gives all columns of the weight block at once, for which there may be too many qubits.
         by_factors = resolve_engine(engine) == "torch"
-        parts = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters, wide_products=by_factors)
+        parts = factorise(
+            qnn.circuit,
+            qnn.input_parameters,
+            qnn.weight_parameters,
+            wide_products=by_factors,
+            wide_amplitudes=by_factors and qnn.num_amplitudes is not None,
+        )
         columns = _num_columns(qnn, parts)
         takes_gates = by_factors and is_diagonal(qnn.observables)  # Aer simulates all of them
         suffix, trailing = split_trailing(parts.suffix) if takes_gates else (parts.suffix, ())
@@ -91,9 +100,12 @@ class ExactLayer(OperatorLayer):
         self.readout = Readout(qnn.observables, behind=trailing)
         self._angles = parts.suffix.angle_map.compile()
         self._map = _map_factory(qnn, parts, self.readout, built)
-        self._choice: ProductChoice | None = None
+        self._choice: ProductChoice | AmplitudeChoice | None = None
         if parts.kind == "product" and qnn.num_qubits >= FEWEST_QUBITS and not _is_wide(parts):
             self._choice = ProductChoice(qnn.num_qubits, self.readout.num_outputs, built.factor_rows)
+            self._states = _state_maps(qnn, parts, self.readout, built)
+        if parts.kind == "amplitude" and qnn.num_amplitudes is not None and by_factors and not _is_wide(parts):
+            self._choice = _amplitude_choice(qnn.num_amplitudes, self.readout, built)
             self._states = _state_maps(qnn, parts, self.readout, built)
         if self.parts.kind == "general":
             _log.warning("%s", self.explanation)
@@ -133,11 +145,18 @@ class ExactLayer(OperatorLayer):
         return self._map(operators, weight, x, lift)
 
     def bound(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool = False) -> FixedPointMap:
-        planned = ONE_VALUE if values_only else SOLVE if lift.shape[1] else ONE_JACOBIAN
-        gradient = torch.is_grad_enabled() and weight.requires_grad
-        if self._choice is None or not self._choice.takes_states(len(x), planned, gradient=gradient):
+        if not self._takes_states(weight, x, lift, values_only=values_only):
             return super().bound(weight, x, lift, values_only=values_only)
         return self._states(self.built("factors", self.factors, weight), weight, x, lift)
+
+    def _takes_states(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool) -> bool:
+        if isinstance(self._choice, AmplitudeChoice):
+            return self._choice.takes_states(len(x), lift.shape[1])
+        if self._choice is None:
+            return False
+        planned = ONE_VALUE if values_only else SOLVE if lift.shape[1] else ONE_JACOBIAN
+        gradient = torch.is_grad_enabled() and weight.requires_grad
+        return self._choice.takes_states(len(x), planned, gradient=gradient)
 
     def factors(self, weight: Tensor) -> Tensor:
         """W at some weights, (P,), as matrices that the engine applies one after another, (F, D, D), complex."""
@@ -171,13 +190,26 @@ def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine
 
 
 def _is_wide(parts: Factorisation) -> bool:
-    """Whether it is a product-state encoder on more qubits than operators are built for."""
-    return parts.kind == "product" and parts.num_columns > DENSE_LIMIT
+    """Whether it is an encoder whose states are sent through W one by one, as operators would be too large."""
+    return parts.kind != "general" and parts.num_columns > DENSE_LIMIT
 
 
 def _state_maps(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
+    if parts.kind == "amplitude":
+        return _AmplitudeStatesMaps(AmplitudeStates(engine, readout), readout.num_bases)
     encoder = WireStates(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
     return _ProductMaps(EncodedBlock(encoder, engine, readout), _angle_cost(parts, readout))
+
+
+def _amplitude_choice(num_amplitudes: int, readout: Readout, engine: Engine) -> AmplitudeChoice:
+    return AmplitudeChoice(
+        num_qubits=engine.program.num_qubits,
+        num_outputs=readout.num_outputs,
+        num_features=num_amplitudes,
+        operator_products=readout.operator_products,
+        column_multiplications=engine.column_multiplications,
+        factor_rows=engine.factor_rows,
+    )
 
 
 def _angle_cost(parts: Factorisation, readout: Readout) -> MapCost:
@@ -202,8 +234,21 @@ class _QuadraticMaps:
     num_bases: int
 
     def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-        # Without encoder noise ‖v‖² q(v) is quadratic: two circuits a direction give its exact derivative.
-        return QuadraticMap(operators, x, lift, MapCost(self.num_bases, 2 * lift.shape[1] * self.num_bases))
+        return QuadraticMap(operators, x, lift, _amplitude_cost(self.num_bases, lift))
+
+
+@dataclass(frozen=True, eq=False)
+class _AmplitudeStatesMaps:
+    states: AmplitudeStates
+    num_bases: int
+
+    def __call__(self, factors: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        return AmplitudeStatesMap(factors, x, lift, self.states, _amplitude_cost(self.num_bases, lift))
+
+
+def _amplitude_cost(num_bases: int, lift: Tensor) -> MapCost:
+    # Without encoder noise ‖v‖² q(v) is quadratic: two circuits a direction give its exact derivative.
+    return MapCost(num_bases, 2 * lift.shape[1] * num_bases)
 
 
 @dataclass(frozen=True, eq=False)

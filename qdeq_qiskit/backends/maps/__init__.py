@@ -1,5 +1,6 @@
 """Fixed-point maps in closed form, for encoders whose states have one."""
 
+from qdeq_qiskit.backends.maps.amplitude_states import AmplitudeStates, AmplitudeStatesMap
 from qdeq_qiskit.backends.maps.joined_quadratic import JoinedQuadraticMap
 from qdeq_qiskit.backends.maps.lifted import LiftedMap
 from qdeq_qiskit.backends.maps.product import BlochEncoder, pauli_coefficients
@@ -8,6 +9,8 @@ from qdeq_qiskit.backends.maps.product_state import EncodedBlock, WireStates
 from qdeq_qiskit.backends.maps.quadratic import QuadraticMap, ReducedQuadraticMap
 
 __all__ = [
+    "AmplitudeStates",
+    "AmplitudeStatesMap",
     "BlochEncoder",
     "EncodedBlock",
     "JoinedQuadraticMap",
