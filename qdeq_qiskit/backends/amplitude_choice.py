@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qdeq_qiskit.backends.product_choice import FEWEST_QUBITS
+FEWEST_QUBITS = 7
+"""With fewer, operators of the 64 amplitudes at most take less than the calls into torch."""
 
 # Applying W moves as much memory as it multiplies: measured as a multiple of the products alone.
-_STATE = 2.0
+_STATE = 2.3
 
 
 @dataclass(frozen=True)
