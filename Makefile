@@ -9,7 +9,7 @@ TORCHQUANTUM := .venv-torchquantum
 DOCS_READY := $(VENV)/.ready-requirements-docs.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench bench-publish peer-torchquantum docs clean
+.PHONY: help setup demo test test-slow check format bench bench-publish bench-gpu peer-torchquantum docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -47,6 +47,12 @@ bench: $(READY) $(PEERS_READY)  ## measurements beside stock Qiskit, PennyLane a
 
 bench-publish: $(READY) $(PEERS_READY)  ## the same, written into docs/benchmarks.md and README.md too
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --publish
+
+bench-gpu:  ## training steps on an NVIDIA GPU beside the CPU, tested first: an environment of its own, table in docs/how-to/gpu.md
+	@$(PYTHON) benchmarks/gpu_at_hand.py
+	$(MAKE) setup VENV=.venv-gpu REQUIREMENTS=requirements-gpu.txt
+	.venv-gpu/bin/python -m pytest -k gpu tests/equilibrium tests/backends tests/training
+	.venv-gpu/bin/python -m benchmarks.gpu --publish
 
 $(PEERS_READY): requirements-peers.txt $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt

@@ -15,6 +15,7 @@ PACKAGES = (
     "models",
     "training",
     "studies",
+    "reproduction",
     "hardware",
     "sklearn",
     "recipes",

@@ -18,6 +18,7 @@ from qdeq_qiskit.equilibrium import ADJOINTS, PENALTIES, SOLVERS
 from qdeq_qiskit.models import PenaltySchedule
 from qdeq_qiskit.noise import NoiseRecipe
 from qdeq_qiskit.recipes import list_recipes
+from qdeq_qiskit.reproduction import ReproductionRecipe
 from qdeq_qiskit.studies import StudyRecipe
 from qdeq_qiskit.training import TrainingRecipe
 
@@ -27,6 +28,7 @@ ROOTS: dict[str, Any] = {
     "backends": AnyBackend,
     "noise": NoiseRecipe,
     "studies": StudyRecipe,
+    "reproductions": ReproductionRecipe,
 }
 _TITLES = {
     "training": "Training recipes",
@@ -34,6 +36,7 @@ _TITLES = {
     "backends": "Backend recipes",
     "noise": "Noise recipes",
     "studies": "Study recipes",
+    "reproductions": "Reproduction recipes",
 }
 _COMMANDS = {
     "training": "`qdeq fit RECIPE` takes one.",
@@ -41,6 +44,7 @@ _COMMANDS = {
     "backends": "The key `backend` of a training recipe and the option `--backend` name one.",
     "noise": "The key `noise` of a noisy backend and the option `--noise` name one.",
     "studies": "`qdeq study RECIPE` takes one.",
+    "reproductions": "`qdeq reproduce RECIPE` takes one.",
 }
 _EXTENDS = (
     "Besides the keys below, a file may have `extends`: the name of another recipe of this kind, or the path of its",
@@ -55,7 +59,7 @@ def recipe_pages() -> dict[str, str]:
     home: dict[str, str] = {}
     roles: dict[str, str] = {}
     definitions: dict[str, Any] = {}
-    for kind in ("circuits", "noise", "backends", "training", "studies"):
+    for kind in ("circuits", "noise", "backends", "training", "studies", "reproductions"):
         schema = TypeAdapter(ROOTS[kind]).json_schema()
         definitions |= schema.get("$defs", {}) | ({schema["title"]: schema} if "properties" in schema else {})
         for name, key in _reached(schema, definitions).items():

@@ -27,7 +27,10 @@ def listing(kinds: Iterable[str]) -> Table:
 
 def key_listing(kind: str) -> Group:
     """The keys of a kind of recipe, each with its type, its default, and what it means."""
-    lines: list[Text | Padding] = []
+    lines: list[Text | Padding] = [
+        Text.assemble(("extends", "bold"), ("  name or path; may be left out", "dim")),
+        Padding(Text("Another recipe of this kind, from which all is taken that this one does not say."), (0, 0, 0, 4)),
+    ]
     for entry in _keys(kind):
         default = "required" if entry.default is None else f"default {entry.default}"
         about = "" if entry.type == "kind" else f"  {entry.type}; {default}"
@@ -37,7 +40,7 @@ def key_listing(kind: str) -> Group:
 
 
 def _keys(kind: str) -> list[KeyEntry]:
-    # Imported here, since all but studies' take torch and Qiskit.
+    # Imported here, since most take torch and Qiskit.
     if kind == "training":
         from qdeq_qiskit.equilibrium import ADJOINTS, PENALTIES, SOLVERS
         from qdeq_qiskit.training.recipe import TrainingRecipe
@@ -62,6 +65,10 @@ def _keys(kind: str) -> list[KeyEntry]:
         from qdeq_qiskit.noise.recipe import NoiseRecipe
 
         return keys_of(NoiseRecipe)
+    if kind == "reproductions":
+        from qdeq_qiskit.reproduction.recipe import ReproductionRecipe
+
+        return keys_of(ReproductionRecipe)
     from qdeq_qiskit.studies.recipe import StudyRecipe
 
     return keys_of(StudyRecipe)

@@ -16,7 +16,8 @@ from qdeq_qiskit.recipes import KINDS, RecipeError
 @answers_errors
 def recipes(
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="training, circuits, backends, noise or studies.")
+        str | None,
+        typer.Argument(metavar="KIND", help="training, circuits, backends, noise, studies or reproductions."),
     ] = None,
     keys: Annotated[bool, typer.Option("--keys", help="List the keys that such a recipe takes instead.")] = False,
 ) -> None:

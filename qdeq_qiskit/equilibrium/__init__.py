@@ -6,6 +6,7 @@ Nothing here knows of circuits: a map is anything that evaluates f(w) for a batc
 from ._backward_report import BackwardReport, GradientNotConvergedError, NotConvergedWarning
 from ._layer_map import bind_layer
 from ._lift import nearest_lift
+from ._looks import tell_put_off_warnings
 from ._map import Bindable, FixedPointMap, FunctionMap, MapCost, MeasuredJacobian, PlannedCall
 from ._module import Equilibrium, NotConvergedError
 from ._module_checks import check_pair, serves
@@ -84,4 +85,5 @@ __all__ = [
     "serves",
     "solve",
     "spectral_radius",
+    "tell_put_off_warnings",
 ]

@@ -39,8 +39,8 @@ def warn_later(count: Tensor, message: str) -> None:
         _put_off.append((count, message))
 
 
-def warn_now() -> None:
-    """Tells what was put off, as at the end of an epoch; waits for the devices."""
+def tell_put_off_warnings() -> None:
+    """Tells what is to be warned of and was put off, so as not to wait for a device; as at the end of an epoch."""
     taken = _taken(None)
     _warn(taken, [int(count) for count, _ in taken])
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import _looks
 from ._carried import search_carrying
-from ._looks import on_accelerator
 from ._map import FixedPointMap, PlannedCall
 from ._reason import Reason
 from ._root import Root, checked_value, residuals
@@ -33,7 +33,7 @@ def search(
     trace: bool = False,
 ) -> Root:
     """What `solve` does for every solver but the statistical one; the arguments are those of `solve`."""
-    waiting = on_accelerator(start)
+    waiting = _looks.on_accelerator(start)
     if solver.uses_jacobian and len(start) and not torch.is_grad_enabled():
         root = None
         if not trace and isinstance(solver, Newton) and solver.compiled and fixed_point_map.is_compiled:

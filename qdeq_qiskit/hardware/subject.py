@@ -50,6 +50,11 @@ class Subject:
             raise RunError(f"{path}: no epoch was finished, so there is no model; `qdeq fit --resume {path}` first")
         with setting_up():
             classifier = QDEQClassifier.load(directory.model)
+        if classifier.options.map == "classical":
+            raise RunError(
+                f"{path}: model.map is 'classical', so there is no circuit to run on a processor; take a run whose "
+                "model.map is quantum"
+            )
         splits = splits_of(directory, data_dir)
         content = hashlib.sha256()
         for name in (RECIPE_FILE, WEIGHTS_FILE):

@@ -1,5 +1,6 @@
 """What users train: the QDEQ classifier, and models of parts of one's own."""
 
+from qdeq_qiskit.models.classical_map import ClassicalLayer
 from qdeq_qiskit.models.classifier import QDEQClassifier
 from qdeq_qiskit.models.deq import DEQClassifier
 from qdeq_qiskit.models.features import Features, Pooling
@@ -9,6 +10,7 @@ from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
 from qdeq_qiskit.models.storage import ModelFileError
 
 __all__ = [
+    "ClassicalLayer",
     "ClassifierOutput",
     "ClassifierRecipe",
     "DEQClassifier",

@@ -12,10 +12,13 @@ from typing import Any, Self, final
 import torch
 from torch import Tensor, nn
 
+from qdeq_qiskit.backends.engines import torch_device_and_dtype
 from qdeq_qiskit.backends.kinds import Backend
+from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.backends.solver_choice import SolverChoice
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Equilibrium, nearest_lift
+from qdeq_qiskit.models.classical_map import INITIAL_BOUND, ClassicalLayer
 from qdeq_qiskit.models.output import ClassifierOutput, read_equilibrium, restart_shots
 from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
 from qdeq_qiskit.models.tensors import copies_of, take_over
@@ -28,11 +31,12 @@ class QDEQClassifier(nn.Module):
 
     Args:
         circuit: the circuit q; its outputs are the reduced state w, n = number of observables. In coherent mode its
-            ansatz is repeated.
+            ansatz is repeated; with `model.map` classical, a map with as many weights takes its place.
         backend: where the circuit is evaluated.
         num_classes: number of logits.
         model: everything else; its defaults are the paper's.
-        seed: of the initial weights, uniform in (−π, π), and of the head; None for torch's current generator.
+        seed: of the initial weights, uniform in (−π, π) (of a classical map, ±√3), and of the head; None for torch's
+            current generator.
 
     Raises:
         ValueError: a part does not fit; the message says which.
@@ -53,11 +57,12 @@ class QDEQClassifier(nn.Module):
         self.options = model or ModelRecipe()
         self.circuit, self.backend, self.num_classes = circuit, backend, num_classes
         self.recipe: ClassifierRecipe | None = None
-        layer = backend.layer(self.options.circuit(circuit))
+        layer = _layer_of(self.options, circuit, backend)
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
         weight = _weight_of(layer)
         with torch.no_grad():
-            weight.uniform_(-math.pi, math.pi, generator=generator)
+            bound = INITIAL_BOUND if isinstance(layer, ClassicalLayer) else math.pi
+            weight.uniform_(-bound, bound, generator=generator)
         _train_only(weight, circuit, self.options.trainable)
 
         solver = self.options.solver.make() if self.options.solver is not None else backend.default_solver()
@@ -104,8 +109,15 @@ class QDEQClassifier(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The circuit's weights θ, (P,)."""
+        """The weights θ of the circuit, or of the classical map in its place, (P,)."""
         return _weight_of(self.equilibrium.layer)
+
+    def describe(self) -> str:
+        """Where the map is evaluated, in a few words."""
+        if self.options.map == "quantum":
+            return self.backend.describe()
+        precision = "double" if self.weight.dtype == torch.float64 else "single"
+        return f"a classical map on {self.weight.device}, {precision} precision"
 
     def features(self, images: Tensor) -> Tensor:
         """Features x of images, (B, d), on the model's device and in its precision.
@@ -176,7 +188,8 @@ class QDEQClassifier(nn.Module):
         return logits
 
     def _learned(self) -> dict[str, Tensor]:
-        return {"circuit.weight": self.weight, "head.weight": self.head.weight, "head.bias": self.head.bias}
+        name = "circuit.weight" if self.options.map == "quantum" else "map.weight"
+        return {name: self.weight, "head.weight": self.head.weight, "head.bias": self.head.bias}
 
     def save(self, directory: str | Path) -> None:
         """Write `model.safetensors` and `model.yaml` into a folder; see `models.storage`."""
@@ -190,6 +203,16 @@ class QDEQClassifier(nn.Module):
         from qdeq_qiskit.models.storage import load_classifier
 
         return load_classifier(Path(directory), backend=backend)
+
+
+def _layer_of(model: ModelRecipe, circuit: QNNCircuit, backend: Backend) -> nn.Module:
+    """The layer q: the circuit on the backend, or the control in its place."""
+    model.check_backend(backend)
+    if model.map == "quantum":
+        return backend.layer(model.circuit(circuit))
+    assert isinstance(backend, ExactBackend)
+    device, dtype = torch_device_and_dtype(backend.device, backend.precision)
+    return ClassicalLayer(circuit.num_features, circuit.num_outputs, circuit.num_weights, device=device, dtype=dtype)
 
 
 def _weight_of(layer: Any) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qdeq_qiskit.backends.kinds import AnyBackend, Backend
+from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.backends.solver_choice import Choice, SolverChoice
 from qdeq_qiskit.circuits import CircuitRecipe, QNNCircuit
 from qdeq_qiskit.equilibrium import check_pair, make_adjoint, make_penalty, serves
@@ -59,6 +60,11 @@ class ModelRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     features: Features = Field(default=Features(), description="How images become the circuit's features.")
+    map: Literal["quantum", "classical"] = Field(
+        default="quantum",
+        description="quantum: the circuit; classical: in its place a classical map with exactly as many weights, as a "
+        "control.",
+    )
     mode: Literal["implicit", "direct", "coherent"] = Field(
         default="implicit",
         description="implicit: the fixed point; direct: the circuit applied `layers` times, each with its own readout; "
@@ -90,6 +96,20 @@ class ModelRecipe(BaseModel):
     )
 
     @model_validator(mode="after")
+    def _classical_has_no_circuit(self) -> Self:
+        if self.map == "classical" and self.mode == "coherent":
+            raise ValueError(
+                "mode 'coherent' repeats the ansatz of a circuit, and map is 'classical', which has none: set mode to "
+                "implicit or direct, or map to quantum"
+            )
+        if self.map == "classical" and self.trainable != "all":
+            raise ValueError(
+                f"trainable is {self.trainable!r}, a group of the circuit's weights, and map is 'classical', which has "
+                "no such groups: set trainable to all, or map to quantum"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _not_contradictory(self) -> Self:
         if self.mode != "implicit" and self.warmup_steps:
             raise ValueError(f"warmup_steps is for mode implicit; in mode {self.mode} every step is unrolled")
@@ -115,6 +135,20 @@ class ModelRecipe(BaseModel):
         """
         return qnn.repeated(self.layers) if self.mode == "coherent" else qnn
 
+    def check_backend(self, backend: Backend) -> None:
+        """Refuse a backend that would have nothing to act on.
+
+        Raises:
+            ValueError: the map is classical, and the backend is not the plain exact one.
+        """
+        if self.map == "quantum" or (isinstance(backend, ExactBackend) and backend.engine != "aer"):
+            return
+        what = f"engine {backend.engine!r}" if isinstance(backend, ExactBackend) else "shots, noise or processor"
+        raise ValueError(
+            f"model.map is 'classical', so there is no circuit for the {what} of the backend ({backend.describe()}) to "
+            "act on: set backend to exact, or take a model whose model.map is quantum"
+        )
+
     def on_backend(self, old: Backend, new: Backend) -> Self:
         """These options on another backend: between exact ones the solvers stay, else the default takes over.
 
@@ -139,6 +173,11 @@ class ClassifierRecipe(BaseModel):
     circuit: CircuitRecipe = Field(description="The circuit.")
     backend: AnyBackend = Field(description="Where it is evaluated.")
     model: ModelRecipe = Field(default=ModelRecipe(), description="What is around it.")
+
+    @model_validator(mode="after")
+    def _backend_fits(self) -> Self:
+        self.model.check_backend(self.backend)
+        return self
 
     def on_backend(self, backend: AnyBackend) -> Self:
         """The same model elsewhere."""

@@ -11,7 +11,7 @@ from ._words import choices, shown
 from ._yaml import read_yaml
 
 SUFFIXES = (".yaml", ".yml")
-KINDS = ("training", "circuits", "backends", "noise", "studies")
+KINDS = ("training", "circuits", "backends", "noise", "studies", "reproductions")
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ _TELLING = {
     "circuits": {"encoder"},
     "noise": {"sources"},
     "studies": {"models", "noise"},
+    "reproductions": {"tables"},
     "backends": {"kind"},
 }
 

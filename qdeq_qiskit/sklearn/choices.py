@@ -35,11 +35,12 @@ def chosen_backend(backend: Any) -> Backend:
 
 
 def chosen_model(
-    *, mode: Any, layers: Any, solver: Any, test_solver: Any, adjoint: Any, penalty: Any, dropout: Any
+    *, map: Any, mode: Any, layers: Any, solver: Any, test_solver: Any, adjoint: Any, penalty: Any, dropout: Any
 ) -> ModelRecipe:
     """What is around the circuit.
 
     Args:
+        map: quantum or classical.
         mode: implicit, direct or coherent.
         layers: of the latter two.
         solver: a solver's kind, or a mapping with `kind` and options; None for the backend's default.
@@ -54,6 +55,7 @@ def chosen_model(
     if isinstance(penalty, numbers.Real):
         penalty = {"weight": penalty} if penalty else None
     data = {
+        "map": map,
         "mode": mode,
         "layers": layers,
         "solver": as_mapping(solver),

@@ -46,6 +46,8 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
         feature_scale: what the columns are multiplied by before they are amplitudes or angles.
         constant: one more feature, the same for all rows, after the columns; 0 for none. None is √d with amplitude
             encoding, which without a constant knows only the direction of x + R w, and not its sign; none otherwise.
+        map: "quantum" (the circuit), or "classical": in its place a classical map with exactly as many weights, as a
+            control; see `ClassicalLayer`.
         mode: "implicit" (the equilibrium), "direct" (q applied `layers` times), "coherent" (one circuit, its ansatz
             repeated `layers` times).
         layers: of the modes "direct" and "coherent".
@@ -101,6 +103,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
         readout: Any = "z",
         feature_scale: float = 1.0,
         constant: float | None = None,
+        map: str = "quantum",
         mode: str = "implicit",
         layers: int = 1,
         solver: Any = None,
@@ -127,6 +130,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
         self.readout = readout
         self.feature_scale = feature_scale
         self.constant = constant
+        self.map = map
         self.mode = mode
         self.layers = layers
         self.solver = solver
@@ -272,6 +276,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
             constant=self.constant,
         )
         model = chosen_model(
+            map=self.map,
             mode=self.mode,
             layers=self.layers,
             solver=self.solver,
@@ -281,6 +286,7 @@ class EquilibriumClassifier(ClassifierMixin, BaseEstimator):
             dropout=self.dropout,
         )
         backend = chosen_backend({"kind": "exact", "precision": "double"} if self.backend is None else self.backend)
+        model.check_backend(backend)
         names = tuple(str(label) for label in classes)
         return layout, ClassifierRecipe(class_names=names, circuit=layout.circuit, backend=backend, model=model)
 

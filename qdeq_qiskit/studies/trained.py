@@ -13,6 +13,7 @@ import torch
 from qdeq_qiskit.backends.kinds.exact import ExactBackend
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.models import QDEQClassifier
+from qdeq_qiskit.recipes import RecipeError
 from qdeq_qiskit.studies.digest import digest
 from qdeq_qiskit.studies.recipe import StudyModel, StudyRecipe
 from qdeq_qiskit.studies.references import training_of
@@ -102,13 +103,14 @@ def trained_models(study: StudyRecipe, datasets: Datasets, source: str) -> Itera
     """
     for model in study.models:
         if model.runs is not None:
-            yield from (_given(model.name, Path(run), datasets) for run in model.runs)
+            yield from (_given(model.name, Path(run), datasets, source) for run in model.runs)
         else:
             yield from _to_be_trained(model, study, datasets, source)
 
 
 def _to_be_trained(model: StudyModel, study: StudyRecipe, datasets: Datasets, source: str) -> Iterator[TrainedModel]:
     recipe = training_of(model, f"{source}: models: {model.name}: training")
+    _refuse_without_circuit(recipe, f"{source}: models: {model.name}")
     try:
         splits = datasets.of(recipe)
         with setting_up():
@@ -123,13 +125,23 @@ def _to_be_trained(model: StudyModel, study: StudyRecipe, datasets: Datasets, so
         yield TrainedModel(model.name, seeded, run, given=False, identity=identity)
 
 
-def _given(name: str, path: Path, datasets: Datasets) -> TrainedModel:
+def _given(name: str, path: Path, datasets: Datasets, source: str) -> TrainedModel:
     run = RunDirectory.open(path)
     run.result()  # refuses one that is not finished
     recipe = run.recipe()
+    _refuse_without_circuit(recipe, f"{source}: models: {name}: {path}")
     weights = hashlib.sha256((run.model / "model.safetensors").read_bytes()).hexdigest()
     with setting_up():
         classifier = QDEQClassifier.load(run.model, backend=ExactBackend()).recipe
     assert classifier is not None
     identity = digest([weights, classifier, datasets.of(recipe).test.digest()])
     return TrainedModel(name, recipe, path.resolve(), given=True, identity=identity)
+
+
+def _refuse_without_circuit(recipe: TrainingRecipe, source: str) -> None:
+    """A study is about what goes wrong in circuits."""
+    if recipe.model.map == "classical":
+        raise RecipeError(
+            f"{source}: model.map is 'classical', so there is no circuit for noise and shots to act on; leave this "
+            "model out, or take one whose model.map is quantum"
+        )

@@ -13,7 +13,7 @@ from qdeq_qiskit.training.continuation import telling_how_to_continue
 from qdeq_qiskit.training.data.images import ImageSplits
 from qdeq_qiskit.training.errors import RunError
 from qdeq_qiskit.training.evaluation import Evaluation, evaluate
-from qdeq_qiskit.training.peak_memory import MemoryMark, peak_memory_mb
+from qdeq_qiskit.training.peak_memory import MemoryMark, gpu_memory, peak_memory_mb
 from qdeq_qiskit.training.preparation import Prepared
 from qdeq_qiskit.training.run_directory import RunDirectory
 
@@ -120,8 +120,9 @@ def _write_result(prepared: Prepared, directory: RunDirectory, trained: Trained)
                 "head": classifier.head.weight.numel() + classifier.head.bias.numel(),
             },
             "samples": {split: len(labels) for split, labels in prepared.labels.items()},
-            "backend": classifier.backend.describe(),
+            "backend": classifier.describe(),
             "peak_memory_mb": peak_memory_mb(),
+            **gpu_memory(classifier.weight.device),
             "cpu_seconds": _cpu_seconds(history),
             "added_memory_mb": trained.memory.added_mb(),
         }

@@ -70,7 +70,7 @@ def check_same(recorded: TrainingRecipe, given: TrainingRecipe, path: Path) -> N
         if before.get(key) != now.get(key) and key not in _MAY_CHANGE:
             raise RunError(
                 f"{path}: the run was begun with {key} = {before.get(key)!r}, not {now.get(key)!r}; only "
-                "optimisation.epochs may change when a run is continued"
+                "optimisation.epochs and optimisation.processes may change when a run is continued"
             )
     processes = [each.optimisation.processes for each in (recorded, given)]
     if processes[0] != processes[1]:

@@ -77,7 +77,7 @@ def evaluate_run(
     images = test if samples is None else test.sample(samples, seed=recipe.data.split_seed)
     outcomes = {}
     for classifier in classifiers:
-        description = classifier.backend.describe()
+        description = classifier.describe()
         if console is not None and classifier.backend != classifiers[0].backend:
             console.print(f"running {len(images)} images on: {description}", highlight=False)
         outcomes[description] = evaluate(classifier, images)

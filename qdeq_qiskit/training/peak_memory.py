@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import torch
+
 PROCESS = Path("/proc/self")
 IMPORTED_LATE = (
     "sklearn.linear_model",
@@ -34,6 +36,15 @@ def peak_memory_mb() -> int | None:
     # POSIX leaves the unit open: bytes on macOS, kilobytes on Linux and the BSDs.
     units_in_mb = 1024**2 if sys.platform == "darwin" else 1024
     return max(_earlier_peaks_mb, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_in_mb))
+
+
+def gpu_memory(device: torch.device) -> dict[str, int]:
+    """The most memory that this process's tensors have held on a GPU, in MB of 2²⁰ bytes, under its key; nothing on a
+    CPU. The CUDA context is not in it, nor what other libraries hold there.
+    """
+    if device.type != "cuda":
+        return {}
+    return {"gpu_peak_memory_mb": round(torch.cuda.max_memory_allocated(device) / 1024**2)}
 
 
 @dataclass(frozen=True)

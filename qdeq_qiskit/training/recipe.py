@@ -98,6 +98,11 @@ class TrainingRecipe(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _map_fits(self) -> Self:
+        self.model.check_backend(self.backend)
+        return self
+
+    @model_validator(mode="after")
     def _optimisation_fits(self) -> Self:
         check_decay(self.optimisation.optimiser, self.model.trainable)
         if self.optimisation.track_spectral_radius and self.model.mode != "implicit":

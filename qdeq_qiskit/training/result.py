@@ -85,6 +85,7 @@ class RunResult(BaseModel):
     samples: SampleCounts
     backend: str
     peak_memory_mb: int | float | None = None
+    gpu_peak_memory_mb: int | float | None = None
     cpu_seconds: float | None = None
     added_memory_mb: int | float | None = None
     processes: int = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -50,15 +51,18 @@ class Tally:
     @property
     def circuits(self) -> int:
         """Circuits of all batches; waits for the device."""
-        return self._circuits + sum(cost.circuits(values, jacobians) for cost, values, jacobians, _ in self._spent)
+        return self._circuits + _circuits((cost, values, jacobians) for cost, values, jacobians, _ in self._spent)
 
     @property
     def shots(self) -> int:
         """Shots of all batches; waits for the device."""
-        return self._shots + sum(
-            cost.shots_per_circuit * cost.circuits(values, jacobians) if shots is None else int(shots.sum())
+        chosen = [shots for *_, shots in self._spent if shots is not None]
+        fixed = [
+            (cost, values, jacobians)
             for cost, values, jacobians, shots in self._spent
-        )
+            if shots is None and cost.shots_per_circuit
+        ]
+        return self._shots + _circuits(fixed, shots=True) + (int(torch.cat(chosen).sum()) if chosen else 0)
 
     def of_all_processes(self) -> Tally:
         """The tally of all processes of the run, which ask at the same time; waits for them."""
@@ -135,6 +139,18 @@ class RadiusTally:
             "spectral_radius": float(known.median()) if len(known) else float("nan"),
             "spectral_radius_max": float(known.max()) if len(known) else float("nan"),
         }
+
+
+def _circuits(spent: Iterable[tuple[MapCost, Tensor, Tensor]], *, shots: bool = False) -> int:
+    """Circuits, or shots, of batches with their evaluations of f and ∂f/∂w: each cost waits for the device once."""
+    batches: dict[MapCost, list[tuple[Tensor, Tensor]]] = {}
+    for cost, values, jacobians in spent:
+        batches.setdefault(cost, []).append((values, jacobians))
+    return sum(
+        cost.circuits(*(torch.cat(each) for each in zip(*counts, strict=True)))
+        * (cost.shots_per_circuit if shots else 1)
+        for cost, counts in batches.items()
+    )
 
 
 def _joined(parts: list[Tensor]) -> list[Tensor]:

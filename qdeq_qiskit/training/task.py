@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from qdeq_qiskit.equilibrium import NotConvergedWarning
+from qdeq_qiskit.equilibrium import NotConvergedWarning, tell_put_off_warnings
 from qdeq_qiskit.models import ClassifierOutput, PenaltySchedule
 from qdeq_qiskit.training.clipping import clip_gradients, drop_gradients
 from qdeq_qiskit.training.errors import TrainingError
@@ -191,6 +191,7 @@ class ClassifierTask(pl.LightningModule):
         if self.optimisation.processes > 1:
             self.tally = self.tally.of_all_processes()
         trained, validated = self.tally.summary(), self._validated
+        tell_put_off_warnings()  # the summary has waited for the device
         if not torch.isfinite(torch.tensor(trained["loss"])):
             raise TrainingError(
                 f"the loss of epoch {self.current_epoch + 1} is {trained['loss']}; a smaller "

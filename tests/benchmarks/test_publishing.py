@@ -100,6 +100,16 @@ def test_the_short_table_has_eight_rows_at_most_and_says_what_is_estimated() -> 
     assert any("stock Qiskit" in line and "≈ 1.07 min (≈ 16,000×)" in line for line in lines)
 
 
+def test_a_size_that_nobody_tried_is_left_blank_and_the_largest_stands_in_the_short_table() -> None:
+    largest = [record(peer, "step", 10, 256, ms) for peer, ms in ((OURS, 12.0), (PENNYLANE, 1200.0))]
+    amplitude = [{**each, "encoding": "amplitude"} for each in largest]
+    short = short_table({**DETAILS, "cells": DETAILS["cells"] + amplitude})
+    assert "step, 8 qubits | step, 10 qubits |" in short
+    assert "1.2 s (100×) |" in short
+    assert f"| angle: **{OURS}** | 4 ms | 4 ms | 4 ms | 4 ms | – |" in short
+    assert "10 qubits, batch 256" in full_tables({**DETAILS, "cells": DETAILS["cells"] + amplitude})
+
+
 def test_times_are_written_in_the_unit_that_reads_best() -> None:
     assert [milliseconds(value) for value in (0.1234, 45.67, 2345.0, 90_000)] == [
         "0.123 ms",

@@ -92,6 +92,8 @@ def _is_quoted(piece: str | None, message: str) -> bool:
 
 def _is_to_be_shown(keys: tuple[str | int, ...], piece: str) -> bool:
     """Whether the value is what is wrong: no credential, no key as if it were not there, no choice of other keys."""
+    if keys == ("circuit",) and piece.startswith("qdeq"):  # its name is gone: it is the circuit that does not fit
+        return False
     return "token" not in keys and keys[-1] != "kind" and piece != "null"
 
 

@@ -26,11 +26,14 @@ from qdeq_qiskit.training.processes.share import Share
 from qdeq_qiskit.training.processes.strategy import joined
 from qdeq_qiskit.training.task import ClassifierTask
 
+SECONDS_TO_TIDY = 2.0
+
 
 def main() -> None:
     """Do what the folder that is the first argument says, as the process that is the second."""
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
-    threading.Thread(target=_end_with_the_first, args=(folder,), daemon=True).start()
+    watcher = threading.Thread(target=_end_with_the_first, args=(folder,), daemon=True)
+    watcher.start()
     try:
         with (folder / ASSIGNMENT).open("rb") as file:
             assignment = pickle.load(file)
@@ -39,7 +42,10 @@ def main() -> None:
     except BaseException as error:
         traceback.print_exc()
         print(_sentence(error), file=sys.stderr, flush=True)
-        os._exit(LOST_CONTACT if _is_of_others(error) else 1)
+        if _is_of_others(error):
+            watcher.join(SECONDS_TO_TIDY)  # where it was the first process that was lost
+            os._exit(LOST_CONTACT)
+        os._exit(1)
 
 
 def _take_part(assignment: Assignment, share: Share, folder: Path) -> None:

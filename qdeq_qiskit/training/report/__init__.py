@@ -55,6 +55,7 @@ def write_report(directory: RunDirectory, splits: ImageSplits) -> Path:
             solver=recipe.training_solver(),
             test_solver=recipe.testing_solver() if recipe.model.test_solver else None,
             qnn=qnn,
+            classical=recipe.model.map == "classical",
             resources=qnn.resources(),
             class_names=splits.class_names,
             mistakes=int((test.predicted != test.labels).sum()),
@@ -90,7 +91,8 @@ def _figures(
         yield "iterations", figures.iteration_histogram(test.iterations)
     if test.radius.size:
         yield "radius", figures.spectral_radius(test.radius)
-    yield "circuit", circuit_figure(recipe.circuit.build())
+    if recipe.model.map == "quantum":
+        yield "circuit", circuit_figure(recipe.circuit.build())
 
 
 def _description(name: str | None, recipe: TrainingRecipe) -> str:
