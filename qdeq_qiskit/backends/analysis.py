@@ -47,6 +47,7 @@ def factorise(
     weight_parameters: Sequence[Parameter],
     *,
     wide_products: bool = False,
+    wide_amplitudes: bool = False,
 ) -> Factorisation:
     """Splits a circuit and recognises its encoder.
 
@@ -55,6 +56,7 @@ def factorise(
         input_parameters: the parameters that vary from sample to sample.
         weight_parameters: all others.
         wide_products: whether a product-state encoder is wanted as one also where operators would be too large.
+        wide_amplitudes: the same of the amplitude encoder.
 
     Raises:
         ValueError: the circuit is not unitary, or has a parameter that is in neither list.
@@ -65,8 +67,10 @@ def factorise(
     suffix = _restrict(whole, suffix_operations, list(weight_parameters))
     qubits = circuit.num_qubits
     if (width := _amplitude_width(prefix, len(input_parameters))) is not None:
-        if 2**width <= DENSE_LIMIT:
+        if 2**width <= DENSE_LIMIT or wide_amplitudes:
             text = f"amplitude encoder on {width} wires: one {2**width}×{2**width} operator for each observable"
+            if 2**width > DENSE_LIMIT:
+                text = f"amplitude encoder on {width} wires: every sample's state through the fused weight block, once"
             return Factorisation(prefix, suffix, "amplitude", 2**width, text)
     elif _is_product(prefix, set(weight_parameters)) and (wide_products or 2**qubits <= DENSE_LIMIT):
         text = f"product-state encoder: one operator on {qubits} qubits for each observable"

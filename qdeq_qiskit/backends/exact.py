@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from qdeq_qiskit.backends.amplitude import AmplitudeAngles, AmplitudeState
-from qdeq_qiskit.backends.analysis import Factorisation, factorise
-from qdeq_qiskit.backends.engines import make_engine, resolve_engine
+from qdeq_qiskit.backends.amplitude_choice import AmplitudeChoice
+from qdeq_qiskit.backends.analysis import DENSE_LIMIT, Factorisation, factorise
+from qdeq_qiskit.backends.engines import Engine, make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
-from qdeq_qiskit.backends.maps import LiftedMap, QuadraticMap
+from qdeq_qiskit.backends.maps import AmplitudeStates, AmplitudeStatesMap, LiftedMap, QuadraticMap
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
 from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, Way
 from qdeq_qiskit.backends.product_form import product_form
@@ -75,7 +76,13 @@ class ExactLayer(OperatorLayer):
             )
         # Aer gives all columns of the weight block at once, for which there may be too many qubits.
         by_factors = resolve_engine(engine) == "torch"
-        parts = given = factorise(qnn.circuit, qnn.input_parameters, qnn.weight_parameters, wide_products=by_factors)
+        parts = given = factorise(
+            qnn.circuit,
+            qnn.input_parameters,
+            qnn.weight_parameters,
+            wide_products=by_factors,
+            wide_amplitudes=by_factors and qnn.num_amplitudes is not None,
+        )
         observables, form = qnn.observables, None
         if parts.kind == "product":
             form = product_form(parts, observables)
@@ -90,10 +97,14 @@ class ExactLayer(OperatorLayer):
         self._angles = parts.suffix.angle_map.compile()
         cost = _angle_cost(given, self.readout)
         self._product: ProductWays | None = None
+        self._choice: AmplitudeChoice | None = None
         if form is None:
-            self._map = _map_factory(qnn, parts, self.readout, cost)
+            self._map = _map_factory(qnn, parts, self.readout, built, cost)
         else:
             self._product = ProductWays(form, qnn.num_features, readout=self.readout, engine=built, cost=cost)
+        if parts.kind == "amplitude" and qnn.num_amplitudes is not None and by_factors and not _is_wide(parts):
+            self._choice = _amplitude_choice(qnn.num_amplitudes, self.readout, built)
+            self._states = _AmplitudeStatesMaps(AmplitudeStates(built, self.readout), self.readout.num_bases)
         if self.parts.kind == "general":
             _log.warning("%s", self.explanation)
 
@@ -102,6 +113,8 @@ class ExactLayer(OperatorLayer):
         """How the circuit is evaluated, in one sentence."""
         if self.parts.kind == "general" and self.engine.name != "torch":
             return f"{self.parts.explanation}; that is done in torch, not by {self.engine.name.capitalize()}"
+        if self._choice is not None:
+            return f"{self.parts.explanation}, or every sample's state through the weight block where that is cheaper"
         return self.parts.explanation if self._product is None else self._product.explanation
 
     @property
@@ -120,6 +133,8 @@ class ExactLayer(OperatorLayer):
         angles = self._angles(weight.to(self.dtype))
         if self._product is not None:
             return self._product.build(self._product.usual, angles)
+        if _is_wide(self.parts):
+            return self.factors(weight)
         columns = self.engine.columns(angles)
         return self.readout.real_operators(columns) if self.parts.kind == "amplitude" else columns
 
@@ -129,6 +144,8 @@ class ExactLayer(OperatorLayer):
         return self._map(operators, weight, x, lift)
 
     def bound(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool = False) -> FixedPointMap:
+        if self._choice is not None and self._choice.takes_states(len(x), lift.shape[1]):
+            return self._states(self.built("factors", self.factors, weight), weight, x, lift)
         if self._product is None:
             return super().bound(weight, x, lift, values_only=values_only)
         planned = ONE_VALUE if values_only else SOLVE if lift.shape[1] else ONE_JACOBIAN
@@ -158,11 +175,29 @@ def _num_columns(qnn: QNNCircuit, parts: Factorisation) -> int:
     return parts.num_columns
 
 
-def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, cost: MapCost) -> _MapFactory:
+def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine, cost: MapCost) -> _MapFactory:
+    if _is_wide(parts):
+        return _AmplitudeStatesMaps(AmplitudeStates(engine, readout), readout.num_bases)
     if parts.kind == "amplitude" and qnn.num_amplitudes is not None:
         return _QuadraticMaps(readout.num_bases)
     function = _QuadraticInAngles(parts) if parts.kind == "amplitude" else _Evolution(qnn, parts, readout)
     return _LiftedMaps(function, cost)
+
+
+def _is_wide(parts: Factorisation) -> bool:
+    """Whether it is an encoder whose states are sent through W one by one, as operators would be too large."""
+    return parts.kind != "general" and parts.num_columns > DENSE_LIMIT
+
+
+def _amplitude_choice(num_amplitudes: int, readout: Readout, engine: Engine) -> AmplitudeChoice:
+    return AmplitudeChoice(
+        num_qubits=engine.program.num_qubits,
+        num_outputs=readout.num_outputs,
+        num_features=num_amplitudes,
+        operator_products=readout.operator_products,
+        column_multiplications=engine.column_multiplications,
+        factor_rows=engine.factor_rows,
+    )
 
 
 def _angle_cost(parts: Factorisation, readout: Readout) -> MapCost:
@@ -178,8 +213,21 @@ class _QuadraticMaps:
     num_bases: int
 
     def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-        # Without encoder noise ‖v‖² q(v) is quadratic: two circuits a direction give its exact derivative.
-        return QuadraticMap(operators, x, lift, MapCost(self.num_bases, 2 * lift.shape[1] * self.num_bases))
+        return QuadraticMap(operators, x, lift, _amplitude_cost(self.num_bases, lift))
+
+
+@dataclass(frozen=True, eq=False)
+class _AmplitudeStatesMaps:
+    states: AmplitudeStates
+    num_bases: int
+
+    def __call__(self, factors: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        return AmplitudeStatesMap(factors, x, lift, self.states, _amplitude_cost(self.num_bases, lift))
+
+
+def _amplitude_cost(num_bases: int, lift: Tensor) -> MapCost:
+    # Without encoder noise ‖v‖² q(v) is quadratic: two circuits a direction give its exact derivative.
+    return MapCost(num_bases, 2 * lift.shape[1] * num_bases)
 
 
 @dataclass(frozen=True, eq=False)

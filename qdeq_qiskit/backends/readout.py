@@ -41,6 +41,11 @@ class Readout:
         self._in_precision: dict[tuple[torch.device, torch.dtype], SignedGrams] = {}
         self._terms_in_precision: dict[tuple[torch.device, torch.dtype], list[list[tuple[Tensor, Tensor]]]] = {}
 
+    @property
+    def operator_products(self) -> int:
+        """So many products of all rows of the columns with themselves, real and imaginary, `real_operators` takes."""
+        return self._signs.num_products if self._diagonal else 2 * self.num_outputs
+
     def real_operators(self, columns: Tensor) -> Tensor:
         """Re M_k restricted to the d basis states that inputs reach, (K, d, d): all that real amplitudes see."""
         if self._diagonal:

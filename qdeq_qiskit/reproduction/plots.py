@@ -110,7 +110,11 @@ def _residuals(axes: Axes, lines: Sequence[Line]) -> None:
     _draw(axes, points, middle=np.median)
     axes.set_yscale("log")
     several = len({line.planned.row.encoding for line in known}) > 1
-    names = [_short(line) + (f", {line.planned.row.encoding.split()[0]}" if several else "") for line in known]
+    names = [
+        _short(line)
+        + (f", {line.planned.row.encoding.split()[0]}" if several and line.planned.row.mode != CLASSICAL else "")
+        for line in known
+    ]
     axes.set_xticks(range(len(known)), names, rotation=50, ha="right", rotation_mode="anchor", fontsize=7.5)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("relative residual")
@@ -170,4 +174,9 @@ def _control(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def _short(line: Line) -> str:
-    return line.planned.row.title.removesuffix(" layers").removesuffix(" layer").replace("implicit, ", "")
+    return (
+        line.planned.row.title.removesuffix(" layers")
+        .removesuffix(" layer")
+        .replace("implicit, ", "")
+        .removesuffix(", implicit")
+    )

@@ -51,6 +51,11 @@ class Engine(ABC):
         """The columns, (2ⁿ, d), and ∂W/∂φ_g for every slot, (G, 2ⁿ, d)."""
 
     @property
+    def column_multiplications(self) -> int:
+        """Complex multiplications that `columns` costs; those of W as a whole, if it must be known anyway."""
+        return 4**self.program.num_qubits * self.num_columns
+
+    @property
     def factor_rows(self) -> int:
         """F·D of `factors`: so many multiplications of one amplitude when they are applied."""
         return 2**self.program.num_qubits

@@ -40,6 +40,9 @@ class _Step:
 class ReachedColumns:
     """The first d columns of a product of blocks.
 
+    Attributes:
+        multiplications: complex ones of all blocks together.
+
     Args:
         num_qubits: n.
         num_columns: d.
@@ -52,6 +55,7 @@ class ReachedColumns:
         bits = tuple(range(num_qubits - (num_columns - 1).bit_length(), num_qubits))
         plans = _plans(wires, bits)
         answer = [*_axes("out", range(num_qubits)), *_axes("in", bits)]
+        self.multiplications = sum(2 ** (len(plan.rows) + len(plan.before)) for plan in plans)
         self._steps = []
         for index, plan in enumerate(plans):
             last = index + 1 == len(plans)

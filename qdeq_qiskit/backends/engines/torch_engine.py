@@ -93,6 +93,10 @@ class TorchEngine(Engine):
         return columns, result
 
     @property
+    def column_multiplications(self) -> int:
+        return self._reached.multiplications
+
+    @property
     def factor_rows(self) -> int:
         return self._scan.blocks * self._scan.size
 

@@ -1,5 +1,6 @@
 """Fixed-point maps in closed form, for encoders whose states have one."""
 
+from qdeq_qiskit.backends.maps.amplitude_states import AmplitudeStates, AmplitudeStatesMap
 from qdeq_qiskit.backends.maps.circle import CircleEncoder, circle_coefficients
 from qdeq_qiskit.backends.maps.cut_block import CutBlock
 from qdeq_qiskit.backends.maps.joined_quadratic import JoinedQuadraticMap
@@ -10,6 +11,8 @@ from qdeq_qiskit.backends.maps.product_state import EncodedBlock, WireStates
 from qdeq_qiskit.backends.maps.quadratic import QuadraticMap, ReducedQuadraticMap
 
 __all__ = [
+    "AmplitudeStates",
+    "AmplitudeStatesMap",
     "BlochEncoder",
     "CircleEncoder",
     "CutBlock",

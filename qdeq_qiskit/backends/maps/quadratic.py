@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qdeq_qiskit.backends.maps.quadratic_forms import QuadraticForms, Rest, floor
 from qdeq_qiskit.equilibrium import FixedPointMap, MapCost, Newton, Root
 
 MOST_COMPILED_STATES = 6
@@ -36,6 +37,7 @@ class QuadraticMap(FixedPointMap):
         self._x = x
         self._lift = lift
         self._cost = cost
+        self._forms: QuadraticForms | None = None  # recorded, once they are wanted
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -56,6 +58,11 @@ class QuadraticMap(FixedPointMap):
         return ReducedQuadraticMap.of(self._operators.detach(), self._x.detach(), self._lift, self._cost)
 
     def value(self, w: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and self._lift.shape[1]:
+            # A layer that is applied again and again is differentiated through the reduced forms, which it shares.
+            if self._forms is None:
+                self._forms = QuadraticForms.of_operators(self._operators, self._x, self._lift)
+            return self._forms.evaluate(w)[2].T
         return _forms(self._operators, torch.addmm(self._x, w, self._lift.T))[2].T
 
     def value_and_jacobian(self, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,15 +121,14 @@ class ReducedQuadraticMap(FixedPointMap):
     def of(cls, operators: Tensor, x: Tensor, lift: Tensor, cost: MapCost) -> ReducedQuadraticMap:
         """Builds the forms for a batch: about K d² operations a sample."""
         features, states = lift.shape
-        inverse, twice, identity = _of_lift(lift)
-        offset = inverse @ x.T
-        columns = torch.addmm(x.T, lift, offset, alpha=-1)  # x⊥, (d, B)
+        twice, identity = _of_lift(lift)
+        offset, columns = Rest.of(x, lift)
         stack = torch.cat((operators, identity))
         on_lift = torch.matmul(twice, stack)  # (K+1, n, d)
         linear = on_lift.view(-1, features) @ columns
         on_x = (stack.view(-1, features) @ columns).view(len(stack), features, len(x))
-        # With these two terms v = 0 has the value A_k[0, 0], and no other v notices: see _floor.
-        constant = torch.add(on_x.mul_(columns).sum(1), stack[:, 0, :1], alpha=_floor(x.dtype))
+        # With these two terms v = 0 has the value A_k[0, 0], and no other v notices: see `floor`.
+        constant = torch.add(on_x.mul_(columns).sum(1), stack[:, 0, :1], alpha=floor(x.dtype))
         return cls((on_lift @ lift).view(-1, states), torch.cat((linear, constant, offset)), cost)
 
     @property
@@ -191,11 +197,10 @@ def _loop() -> Callable[..., Root | None] | None:
 
 
 @lru_cache(maxsize=16)
-def _of_lift(lift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """R⁺, 2Rᵀ, both (n, d), and 1, (1, d, d); kept for the lifts at hand, which are the same in every step."""
+def _of_lift(lift: Tensor) -> tuple[Tensor, Tensor]:
+    """2Rᵀ, (n, d), and 1, (1, d, d); kept for the lifts at hand, which are the same in every step."""
     with torch.inference_mode(False), torch.no_grad():
-        inverse = torch.linalg.pinv(lift.double()).to(lift.dtype)
-        return inverse, 2 * lift.T, torch.eye(len(lift), dtype=lift.dtype, device=lift.device).unsqueeze(0)
+        return 2 * lift.T, torch.eye(len(lift), dtype=lift.dtype, device=lift.device).unsqueeze(0)
 
 
 class _ValueAndSlope(torch.autograd.Function):
@@ -256,7 +261,7 @@ def _forms(operators: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     columns, norm = v.T.contiguous(), _squared_norm(v)
     applied = (operators.reshape(-1, features) @ columns).view(outputs, features, len(v))
     quadratic = (applied * columns).sum(1)
-    return applied, norm, (quadratic + _floor(v.dtype) * operators[:, 0, :1]) / norm
+    return applied, norm, (quadratic + floor(v.dtype) * operators[:, 0, :1]) / norm
 
 
 def _weighted_squares(weights: Tensor, v: Tensor, lift: Tensor | None = None, on_lift: Tensor | None = None) -> Tensor:
@@ -271,18 +276,10 @@ def _weighted_squares(weights: Tensor, v: Tensor, lift: Tensor | None = None, on
     if lift is not None and on_lift is not None:
         left.baddbmm_(lift.expand(len(weights), -1, -1), on_lift)
     squares = (left.flatten(0, 1) @ v).view(len(weights), -1, v.shape[1])
-    squares[:, 0, 0].add_(weights.sum(1), alpha=_floor(v.dtype))
+    squares[:, 0, 0].add_(weights.sum(1), alpha=floor(v.dtype))
     return squares
 
 
 def _squared_norm(v: Tensor) -> Tensor:
-    """vᵀv, (B,), with `_floor` added."""
-    return torch.linalg.vecdot(v, v) + _floor(v.dtype)
-
-
-def _floor(dtype: torch.dtype) -> float:
-    """ε in (vᵀA_k v + ε A_k[0, 0]) / (vᵀv + ε): gives v = 0 its value, and vanishes in rounding above ‖v‖ ≈ 1e-11.
-
-    (Above 1e-137 in double precision.)
-    """
-    return 1e-290 if dtype == torch.float64 else 1e-30
+    """vᵀv, (B,), with `floor` added."""
+    return torch.linalg.vecdot(v, v) + floor(v.dtype)
