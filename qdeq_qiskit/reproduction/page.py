@@ -64,8 +64,8 @@ def _introduction(reproduced: Reproduced) -> list[str]:
         "",
         "This page is written by that command (`--page`) from the finished runs, its sentences too: it says what came "
         "out, also where a circuit loses. Models of this size are classically cheap, and nothing here is a quantum "
-        "advantage. Rows with one seed say nothing of how much a seed can do; where there are three, differences "
-        "below the ± are none.",
+        "advantage. Rows with one seed say nothing of how much a seed can do; where there are several, a difference no "
+        "larger than the ± is none.",
     ]
 
 

@@ -191,7 +191,10 @@ def test_a_folder_of_something_else_is_left_alone(mine: Path, file: Path) -> Non
     assert "give another folder with --out" in error_line(qdeq("reproduce", file, "--quick", "--out", mine))
     assert "is a file" in error_line(qdeq("reproduce", file, "--out", file))
     line = error_line(qdeq("reproduce", file, "--out", file.parent))
-    assert "is no part of a reproduction" in line
+    assert "holds coherent.yaml, but no reproduction.json" in line
+    (file.parent / "runs").mkdir()
+    (file.parent / "table.md").touch()
+    assert "holds table.md, but no reproduction.json" in error_line(qdeq("reproduce", file, "--out", file.parent))
     other = file.rename(file.with_name("other.yaml"))
     assert "holds the reproduction of 'small'" in error_line(qdeq("reproduce", other, "--out", mine))
 

@@ -45,6 +45,7 @@ class Hand:
     def __init__(self, folder: Path, text: str = REPRODUCTION) -> None:
         self.plan: Plan = make_plan(write_reproduction(folder, text))
         self.directory = ReproductionDirectory(folder / "out")
+        self.directory.path.mkdir()
         self.directory.begin(self.plan.recipe, {"name": "small", "quick": False, "begun": "now", "versions": {}})
 
     def run(self, name: str, seed: int, accuracy: float, residual: float | None, **changes: Any) -> None:
