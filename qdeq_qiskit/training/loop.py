@@ -42,7 +42,8 @@ def run_epochs(
         train: the batches to learn from.
         valid: the batches that early stopping watches; None for none, and then no `valid_` figures in the history.
         seed: of batch order, dropout and shots. Torch's global generator is seeded with it, epoch by epoch.
-        callbacks: called after each epoch's seed is set.
+        callbacks: called after each epoch's seed is set. Of several processes the others wait until one of these has
+            called `save_checkpoint` after each epoch.
         checkpoint: where to go on from.
         trainer: further arguments of Lightning's trainer.
 
