@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -33,7 +34,7 @@ SUBJECTS = (
 
 def main() -> None:
     """Run the chosen subjects."""
-    options = _options()
+    options = parsed()
     console = Console() if Console().is_terminal else Console(width=150)
     # Before torch is imported; the targets are for one thread.
     if os.environ.setdefault("OMP_NUM_THREADS", "1") != "1":
@@ -51,7 +52,8 @@ def main() -> None:
         publish(content_of(rows), Path.cwd())
 
 
-def _options() -> argparse.Namespace:
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command's options; those of this process if None."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements of qdeq_qiskit.")
     parser.add_argument(
         "--only", action="append", type=_subject, metavar="NAME", help=f"one subject: {', '.join(SUBJECTS)}"
@@ -63,7 +65,13 @@ def _options() -> argparse.Namespace:
         action="store_true",
         help="also put the tables and the picture into docs/benchmarks.md and README.md",
     )
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.publish and options.only and set(options.only) not in ({"peers"}, set(SUBJECTS) - {"peers"}):
+        parser.error(
+            f"argument --publish: it replaces whole tables, so expected no --only, or --only peers; "
+            f"got --only {' --only '.join(options.only)}"
+        )
+    return options
 
 
 def _subject(name: str) -> str:

@@ -317,7 +317,7 @@ def test_the_keys_of_every_kind_of_recipe_are_listed_with_type_default_and_meani
     assert "data.name  digits, mnist" in training
     assert "required" in training
     assert "model.solver[kind=newton].tolerance  float; default 0.0001" in training
-    for kind in ("circuits", "backends", "noise", "studies"):
+    for kind in ("circuits", "backends", "noise", "studies", "reproductions"):
         lines = qdeq("recipes", kind, "--keys").stdout.splitlines()
         for key in recipes.list_recipes(kind):
             for name in recipes.read_yaml(key.path):

@@ -25,7 +25,7 @@ GENERATED = ("reference/api/", "reference/recipes/", "reference/command/")
 # Kinds that these pages write themselves, as examples of how one is added.
 OWN_KINDS = ("dense_angle", "heavy_ball", "statevector")
 # Files that pages have the reader write.
-OWN_FILES = re.compile(r"(?<![\w/])(?!(?:circuits|backends|noise|training|studies)/)[\w/-]+\.yaml")
+OWN_FILES = re.compile(r"(?<![\w/])(?!(?:circuits|backends|noise|training|studies|reproductions)/)[\w/-]+\.yaml")
 
 
 def pages() -> list[Path]:
@@ -132,6 +132,7 @@ def load(name: str, options: dict[str, Any]) -> None:
     """Whatever recipes a command names, with what it changes in them."""
     from qdeq_qiskit.backends import load_backend
     from qdeq_qiskit.noise import NoiseRecipe
+    from qdeq_qiskit.reproduction import ReproductionRecipe
     from qdeq_qiskit.studies import StudyRecipe
     from qdeq_qiskit.training import TrainingRecipe
 
@@ -140,6 +141,8 @@ def load(name: str, options: dict[str, Any]) -> None:
         TrainingRecipe.load(options["recipe"], changes)
     elif name == "study" and options["recipe"]:
         StudyRecipe.load(options["recipe"], changes)
+    elif name == "reproduce" and options["recipe"]:
+        ReproductionRecipe.load(options["recipe"]).chosen(tuple(options["tables"] or ()), options["recipe"])
     elif options.get("backend"):
         load_backend(options["backend"], changes)
     if options.get("noise"):
@@ -166,6 +169,7 @@ def kind_of(data: Any) -> str | None:
             kind for kind in recipes.KINDS if data["extends"] in {entry.name for entry in recipes.list_recipes(kind)}
         )
     telling = {
+        "reproductions": "tables",
         "studies": "models",
         "training": "data",
         "circuits": "num_qubits",
@@ -180,11 +184,13 @@ def test_recipes_in_pages_are_valid(page: Path, tmp_path: Path) -> None:
     from qdeq_qiskit.backends import AnyBackend
     from qdeq_qiskit.circuits import CircuitRecipe
     from qdeq_qiskit.noise import NoiseRecipe
+    from qdeq_qiskit.reproduction import ReproductionRecipe
     from qdeq_qiskit.studies import StudyRecipe
     from qdeq_qiskit.training import TrainingRecipe
     from qdeq_qiskit.training.recipe import REFERENCES
 
     models = {
+        "reproductions": (ReproductionRecipe, {}),
         "studies": (StudyRecipe, {}),
         "training": (TrainingRecipe, REFERENCES),
         "circuits": (CircuitRecipe, {}),

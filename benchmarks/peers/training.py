@@ -72,16 +72,17 @@ class TrainingStep:
         self.optimiser.zero_grad(set_to_none=True)
         samples = self._at_once or len(labels)
         for part, part_labels in zip(features.split(samples), labels.split(samples), strict=True):
-            loss = self._loss(part, part_labels)
-            if len(part) < len(features):
-                loss = loss * (len(part) / len(features))
-            loss.backward()
+            self._accumulate(part, part_labels, len(part) / len(features))
 
-    def _loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Averaged over the samples."""
+    def _accumulate(self, features: Tensor, labels: Tensor, share: float) -> None:
+        """Adds the gradients of some of the samples, whose graph is gone afterwards."""
         state, penalty = self.solve(features)
         loss = torch.nn.functional.cross_entropy(self.head(torch.relu(state)), labels)
-        return loss if penalty is None else loss + PENALTY_WEIGHT * penalty
+        if penalty is not None:
+            loss = loss + PENALTY_WEIGHT * penalty
+        if share < 1:
+            loss = loss * share
+        loss.backward()
 
     def _clip(self) -> None:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]

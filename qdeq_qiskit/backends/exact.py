@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -15,22 +16,13 @@ from qdeq_qiskit.backends.amplitude_choice import AmplitudeChoice
 from qdeq_qiskit.backends.analysis import DENSE_LIMIT, Factorisation, factorise
 from qdeq_qiskit.backends.engines import Engine, make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
-from qdeq_qiskit.backends.maps import (
-    AmplitudeStates,
-    AmplitudeStatesMap,
-    BlochEncoder,
-    EncodedBlock,
-    LiftedMap,
-    ProductMap,
-    ProductOutputs,
-    QuadraticMap,
-    WireStates,
-    pauli_coefficients,
-)
+from qdeq_qiskit.backends.maps import AmplitudeStates, AmplitudeStatesMap, LiftedMap, QuadraticMap
 from qdeq_qiskit.backends.maps.parts import in_parts
 from qdeq_qiskit.backends.maps.product_state import MOST_RECORDED
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
-from qdeq_qiskit.backends.product_choice import FEWEST_QUBITS, ONE_JACOBIAN, ONE_VALUE, SOLVE, ProductChoice
+from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, Way
+from qdeq_qiskit.backends.product_form import product_form
+from qdeq_qiskit.backends.product_ways import ProductWays
 from qdeq_qiskit.backends.readout import Readout, is_diagonal
 from qdeq_qiskit.backends.trailing import split_trailing
 from qdeq_qiskit.circuits import QNNCircuit
@@ -46,8 +38,8 @@ class ExactLayer(OperatorLayer):
     The weights are frozen during a solve, so the weight block and the observables are one operator each,
     M_k(θ) = W(θ)† O_k W(θ): built once per call (or fetched, if the weights are still the same), then evaluated in
     closed form for every sample and every iteration. Product states, where that is cheaper, are evaluated one by one
-    instead, without operators. A circuit that does not factor so is evolved sample by sample, gate by gate, which a log
-    line says once.
+    instead, through all of the weight block or part of it. A circuit that does not factor so is evolved sample by
+    sample, gate by gate, which a log line says once.
 
     Args:
         qnn: circuit, inputs, weights and observables.
@@ -60,7 +52,7 @@ class ExactLayer(OperatorLayer):
     Attributes:
         qnn: the circuit.
         weight: θ, (P,).
-        parts: how the circuit was split.
+        parts: how the circuit was split; of a product-state encoder in its simplest form.
         engine: what computes the weight block's columns.
         readout: the observables.
 
@@ -85,7 +77,7 @@ class ExactLayer(OperatorLayer):
                 f"{type(qnn).__name__}; wrap it: QNNCircuit(circuit, inputs, weights, observables)"
             )
         asked = resolve_engine(engine)
-        parts = factorise(
+        parts = given = factorise(
             qnn.circuit,
             qnn.input_parameters,
             qnn.weight_parameters,
@@ -95,23 +87,29 @@ class ExactLayer(OperatorLayer):
         # Aer gives all columns of the weight block at once, for which there may be too many qubits.
         engine = "torch" if _is_wide(parts) else asked
         by_factors = engine == "torch"
+        observables, form = qnn.observables, None
+        if parts.kind == "product":
+            form = product_form(parts, observables)
+            parts, observables = form.parts, form.observables
         columns = _num_columns(qnn, parts)
-        takes_gates = by_factors and is_diagonal(qnn.observables)  # Aer simulates all of them
+        takes_gates = by_factors and is_diagonal(observables)  # Aer simulates all of them
         suffix, trailing = split_trailing(parts.suffix) if takes_gates else (parts.suffix, ())
         built = make_engine(engine, suffix, num_columns=columns, device=device, precision=precision)
         super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
         self.parts, self.engine = parts, built
-        self.readout = Readout(qnn.observables, behind=trailing)
+        self.readout = Readout(observables, behind=trailing)
         self._angles = parts.suffix.angle_map.compile()
-        self._map = _map_factory(qnn, parts, self.readout, built)
-        self._choice: ProductChoice | AmplitudeChoice | None = None
-        if parts.kind == "product" and qnn.num_qubits >= FEWEST_QUBITS and not _is_wide(parts):
-            self._choice = ProductChoice(qnn.num_qubits, self.readout.num_outputs, built.factor_rows)
-            self._states = _state_maps(qnn, parts, self.readout, built)
+        cost = _angle_cost(given, self.readout)
+        self._product: ProductWays | None = None
+        self._choice: AmplitudeChoice | None = None
+        if form is None:
+            self._map = _map_factory(qnn, parts, self.readout, built, cost)
+        else:
+            self._product = ProductWays(form, qnn.num_features, readout=self.readout, engine=built, cost=cost)
         if parts.kind == "amplitude" and qnn.num_amplitudes is not None and by_factors and not _is_wide(parts):
             self._choice = _amplitude_choice(qnn.num_amplitudes, self.readout, built)
-            self._states = _state_maps(qnn, parts, self.readout, built)
-        self._instead = asked == "aer" and _is_wide(parts)
+            self._states = _AmplitudeStatesMaps(AmplitudeStates(built, self.readout), self.readout.num_bases)
+        self._instead = asked == "aer" and _is_wide(given)
         if self.parts.kind == "general" or self._instead:
             _log.warning("%s", self.explanation)
 
@@ -122,7 +120,7 @@ class ExactLayer(OperatorLayer):
             return f"{self.parts.explanation}; that is done in torch, not by Aer"
         if self._choice is not None:
             return f"{self.parts.explanation}, or every sample's state through the weight block where that is cheaper"
-        return self.parts.explanation
+        return self.parts.explanation if self._product is None else self._product.explanation
 
     @property
     def engine_name(self) -> str:
@@ -133,35 +131,36 @@ class ExactLayer(OperatorLayer):
         """What the weight block and the observables amount to at some weights, (P,).
 
         Returns:
-            Re M_k, (K, d, d), for amplitude encoders; Pauli coefficients of M_k, (K, 4ⁿ), for product states, but where
-            these are too large, factors of W, (F, D, D), complex; W itself, (2ⁿ, 2ⁿ), complex, for others (one column,
-            not used, where there is no weight block).
+            Re M_k, (K, d, d), for amplitude encoders; coefficients of M_k, (K, 4ᵐ) or (K, 3ᵐ), for product states on m
+            wires, but where these are too many, factors of W, (F, D, D), complex; W itself, (2ⁿ, 2ⁿ), complex, for
+            others (one column, not used, where there is no weight block).
         """
+        angles = self._angles(weight.to(self.dtype))
+        if self._product is not None:
+            return self._product.build(self._product.usual, angles)
         if _is_wide(self.parts):
             return self.factors(weight)
-        columns = self.engine.columns(self._angles(weight.to(self.dtype)))
-        if self.parts.kind == "amplitude":
-            return self.readout.real_operators(columns)
-        if self.parts.kind == "product":
-            return pauli_coefficients(self.readout.hermitian_operators(columns))
-        return columns
+        columns = self.engine.columns(angles)
+        return self.readout.real_operators(columns) if self.parts.kind == "amplitude" else columns
 
     def map_of(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
+        if self._product is not None:
+            return self._product.map_of(self._product.usual, operators, x, lift)
         return self._map(operators, weight, x, lift)
 
     def bound(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool = False) -> FixedPointMap:
-        if not self._takes_states(weight, x, lift, values_only=values_only):
+        if self._choice is not None and self._choice.takes_states(len(x), lift.shape[1]):
+            return self._states(self.built("factors", self.factors, weight), weight, x, lift)
+        if self._product is None:
             return super().bound(weight, x, lift, values_only=values_only)
-        return self._states(self.built("factors", self.factors, weight), weight, x, lift)
-
-    def _takes_states(self, weight: Tensor, x: Tensor, lift: Tensor, *, values_only: bool) -> bool:
-        if isinstance(self._choice, AmplitudeChoice):
-            return self._choice.takes_states(len(x), lift.shape[1])
-        if self._choice is None:
-            return False
         planned = ONE_VALUE if values_only else SOLVE if lift.shape[1] else ONE_JACOBIAN
-        gradient = torch.is_grad_enabled() and weight.requires_grad
-        return self._choice.takes_states(len(x), planned, gradient=gradient)
+        way = self._product.way(len(x), planned, gradient=torch.is_grad_enabled() and weight.requires_grad)
+        block = self.built(way, partial(self._product_block, way), weight)
+        return self._product.map_of(way, block, x, lift)
+
+    def _product_block(self, way: Way, weight: Tensor) -> Tensor:
+        assert self._product is not None
+        return self._product.build(way, self._angles(weight.to(self.dtype)))
 
     def factors(self, weight: Tensor) -> Tensor:
         """W at some weights, (P,), as matrices that the engine applies one after another, (F, D, D), complex."""
@@ -181,29 +180,18 @@ def _num_columns(qnn: QNNCircuit, parts: Factorisation) -> int:
     return parts.num_columns
 
 
-def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
-    angle_cost = _angle_cost(parts, readout)
+def _map_factory(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine, cost: MapCost) -> _MapFactory:
     if _is_wide(parts):
-        return _state_maps(qnn, parts, readout, engine)
-    if parts.kind == "product":
-        encoder = BlochEncoder.of(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
-        return _ProductMaps(encoder, angle_cost)
+        return _AmplitudeStatesMaps(AmplitudeStates(engine, readout), readout.num_bases)
     if parts.kind == "amplitude" and qnn.num_amplitudes is not None:
         return _QuadraticMaps(readout.num_bases)
     function = _QuadraticInAngles(parts) if parts.kind == "amplitude" else _Evolution(qnn, parts, readout)
-    return _LiftedMaps(function, angle_cost)
+    return _LiftedMaps(function, cost)
 
 
 def _is_wide(parts: Factorisation) -> bool:
     """Whether it is an encoder whose states are sent through W one by one, as operators would be too large."""
     return parts.kind != "general" and parts.num_columns > DENSE_LIMIT
-
-
-def _state_maps(qnn: QNNCircuit, parts: Factorisation, readout: Readout, engine: Engine) -> _MapFactory:
-    if parts.kind == "amplitude":
-        return _AmplitudeStatesMaps(AmplitudeStates(engine, readout), readout.num_bases)
-    encoder = WireStates(parts.prefix, qnn.num_inputs, device=engine.device, dtype=engine.dtype)
-    return _ProductMaps(EncodedBlock(encoder, engine, readout), _angle_cost(parts, readout))
 
 
 def _amplitude_choice(num_amplitudes: int, readout: Readout, engine: Engine) -> AmplitudeChoice:
@@ -223,15 +211,6 @@ def _angle_cost(parts: Factorisation, readout: Readout) -> MapCost:
 
 
 # Classes in place of closures, so that layers can be pickled.
-
-
-@dataclass(frozen=True, eq=False)
-class _ProductMaps:
-    outputs: ProductOutputs
-    cost: MapCost
-
-    def __call__(self, operators: Tensor, weight: Tensor, x: Tensor, lift: Tensor) -> FixedPointMap:
-        return ProductMap(operators, x, lift, self.outputs, self.cost)
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,10 +54,10 @@ class ReproductionDirectory:
     def check_usable(self, name: str, *, quick: bool) -> None:
         """Refuse a folder of something else, before anything is written to it.
 
-        Runs alone may be there: `qdeq fit` may have made them.
+        Runs may be there, with whatever else: `qdeq fit` may have made them.
 
         Raises:
-            RunError: it is a file, holds other things, or another reproduction.
+            RunError: it is a file, holds things but no runs, what would be overwritten, or another reproduction.
         """
         if not self.path.exists():
             return
@@ -69,19 +69,21 @@ class ReproductionDirectory:
                 holds = f"the {'quick ' if origin.get('quick') else ''}reproduction of {origin.get('name')!r}"
                 raise RunError(f"{self.path}: holds {holds}; give another folder with --out")
             return
-        others = [entry.name for entry in self.path.iterdir() if entry.name not in _OWN and not is_unfinished(entry)]
-        if others:
+        there = {entry.name for entry in self.path.iterdir() if not is_unfinished(entry)} - {LOCK}
+        taken = sorted(there & _WRITTEN) or sorted(there if "runs" not in there else ())
+        if taken:
             raise RunError(
-                f"{self.path}: holds {sorted(others)[0]}, which is no part of a reproduction; give a new folder with "
-                "--out, or one that holds nothing but runs/"
+                f"{self.path}: holds {taken[0]}, but no {ORIGIN}, so it is no folder of a reproduction; give a new one "
+                "with --out, or one with runs/ in it"
             )
 
     def begin(self, recipe: ReproductionRecipe, origin: dict[str, Any]) -> None:
         """Write down what is done here, as often as it is begun or goes on."""
+        # First what shows that all else is a reproduction's.
+        write_atomically(self.path / ORIGIN, json.dumps(origin, indent=2) + "\n")
+        write_atomically(self.path / RECIPE, resolved(recipe))
         for folder in (self.runs, self.measured, self.circuits, self.books.failures, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / RECIPE, resolved(recipe))
-        write_atomically(self.path / ORIGIN, json.dumps(origin, indent=2) + "\n")
 
     def origin(self) -> dict[str, Any]:
         """Which reproduction, quick or not, begun when, with which versions.
@@ -134,7 +136,6 @@ class ReproductionDirectory:
         write_atomically(self.circuits / f"{key}.json", json.dumps(cost, indent=1) + "\n")
 
 
-_OWN = frozenset(
-    {ORIGIN, RECIPE, LOCK, "runs", "measured", "circuits", "failures", "figures", "journal.jsonl"}
-    | {"table.md", "table.csv", "runs.csv"}
+_WRITTEN = frozenset(
+    {RECIPE, "measured", "circuits", "failures", "figures", "journal.jsonl", "table.md", "table.csv", "runs.csv"}
 )

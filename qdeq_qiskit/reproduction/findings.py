@@ -22,7 +22,7 @@ def findings(lines: Sequence[Line]) -> list[str]:
         found += _against_layers([line for line in circuits if line.planned.row.encoding == encoding], encoding)
     unfinished = sum(not line.complete for line in lines)
     if unfinished:
-        found.append(f"{unfinished} of {len(lines)} rows lack a seed or more.")
+        found.append(f"Not finished: {unfinished} of {len(lines)} rows.")
     return found
 
 

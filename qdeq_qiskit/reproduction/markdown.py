@@ -48,7 +48,8 @@ def _table(table: PaperTable, plan: Plan, lines: Sequence[Line], directory: Repr
     several = len({line.planned.row.encoding for line in lines}) > 1
     for line in lines:
         figures = summary(line, plan, directory)
-        name = f"{line.planned.row.encoding}, {line.planned.row.title}" if several else line.planned.row.title
+        row = line.planned.row
+        name = f"{row.encoding}, {row.title}" if several and not row.is_classical else row.title
         cells = [name, *(write(figures) for write in list(_COLUMNS.values())[1:])]
         rows.append("| " + " | ".join([*cells, *(_published(each, line) for _, each in shown)]) + " |")
     for accuracy, weights in controls(lines):
@@ -61,7 +62,9 @@ def _table(table: PaperTable, plan: Plan, lines: Sequence[Line], directory: Repr
 def _publications(table: PaperTable, plan: Plan) -> list[tuple[int, Publication]]:
     """Those that have a figure for a row of this table, with their numbers; none beside numbers that mean nothing."""
     return (
-        [] if plan.quick else [(n, each) for n, each in _numbered(plan) if any(row in each.rows for row in table.rows)]
+        []
+        if plan.quick
+        else [(n, each) for n, each in _numbered(plan) if any(row in each.rows for row in table.row_names)]
     )
 
 

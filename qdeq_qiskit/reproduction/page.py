@@ -54,19 +54,18 @@ def _introduction(reproduced: Reproduced) -> list[str]:
     plan = reproduced.plan
     runs = sum(len(line.runs) for line in reproduced.lines)
     rows = sum(bool(line.runs) for line in reproduced.lines)
-    command = " ".join(["qdeq reproduce", plan.name, *(["--quick"] if plan.quick else [])])
     return [
         f"{plan.recipe.description} {rows} of {len(plan.rows)} rows, {runs} trained models; "
         "[how to make these tables yourself](how-to/reproduce-the-paper.md).",
         "",
         "```bash",
-        command,
+        reproduced.command,
         "```",
         "",
         "This page is written by that command (`--page`) from the finished runs, its sentences too: it says what came "
         "out, also where a circuit loses. Models of this size are classically cheap, and nothing here is a quantum "
-        "advantage. Rows with one seed say nothing of how much a seed can do; where there are three, differences "
-        "below the ± are none.",
+        "advantage. Rows with one seed say nothing of how much a seed can do; where there are several, a difference no "
+        "larger than the ± is none.",
     ]
 
 

@@ -67,8 +67,7 @@ class Plan:
 
 
 def make_plan(
-    name: str,
-    recipe: ReproductionRecipe,
+    path: Path,
     *,
     tables: tuple[str, ...] = (),
     seeds: int | None = None,
@@ -77,27 +76,27 @@ def make_plan(
     """The plan of a reproduction; every recipe is read and every circuit built.
 
     Args:
-        name: what the reproduction is called.
-        recipe: the reproduction.
+        path: the file of its recipe.
         tables: names of the tables that are wanted; none for all.
         seeds: how many seeds each row is trained with; None for what the recipe says of the table.
         quick: whether --quick is.
 
     Raises:
-        RecipeError: a table is not there, or a row's recipe is missing or wrong.
+        RecipeError: the recipe is wrong, a table is not there, or a row's recipe is missing or wrong.
     """
+    recipe, name = ReproductionRecipe.load(path), path.stem
     chosen = recipe.chosen(tables, name)
     if recipe.depth_target not in (known := fake_backends()):
         listed = recipes.choices(recipe.depth_target, known, "there are")
-        raise RecipeError(f"{name}: depth_target: {recipes.shown(recipe.depth_target)} is unknown; {listed}")
-    rows = []
+        raise RecipeError(f"{path}: depth_target: {recipes.shown(recipe.depth_target)} is unknown; {listed}")
+    changes, rows = recipe.quick if quick else None, []
     for table in chosen:
         count = seeds or (recipe.quick.seeds if quick else table.seeds)
         for training in table.rows:
             try:
-                row = Row.of(table.name, training, recipe.depth_target, recipe.quick if quick else None)
+                row = Row.of(table.name, training, base=path.parent, depth_target=recipe.depth_target, quick=changes)
             except RecipeError as error:
-                raise RecipeError(f"{name}: table {table.name}: {error}") from None
+                raise RecipeError(f"{path}: table {table.name}: {error}") from None
             rows.append(PlannedRow(row, tuple(range(count))))
     return Plan(name, recipe, quick, chosen, tuple(rows))
 

@@ -16,10 +16,11 @@ from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.reproduction.plan import Plan
 from qdeq_qiskit.reproduction.rows import CLASSICAL
 from qdeq_qiskit.reproduction.table import CONTROL, Line, controls
-from qdeq_qiskit.studies.report.drawing import COLOURS, legend, new_grid, shares, title
+from qdeq_qiskit.studies.report.drawing import COLOURS, new_grid, shares, title
 from qdeq_qiskit.training.report.style import INK, MUTED, style
 
 PIXELS_PER_INCH = 110
+LEGEND_COLUMN_INCHES = 2.6
 EQUILIBRIUM_X = 16.0
 MARKERS = ("o", "s", "^", "D", "v")
 NAMES = ("accuracy-layers", "accuracy-evaluations", "residual")
@@ -57,8 +58,15 @@ def draw_all(plan: Plan, lines: Sequence[Line], folder: Path) -> None:
             for axes, (heading, own) in zip(grid, panels, strict=True):
                 draw(axes, [line for line in own if line.runs])
                 title(axes, heading, size=9.5)
-            legend(figure, grid)
+            _legend(figure, grid)
             _write(figure, folder / name)
+
+
+def _legend(figure: Figure, grid: Sequence[Axes]) -> None:
+    """One legend below all axes, in as many columns as the longest label leaves room for."""
+    entries = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    columns = max(1, min(len(entries), int(figure.get_figwidth() / LEGEND_COLUMN_INCHES)))
+    figure.legend([*entries.values()], [*entries], loc="outside lower center", ncols=columns)
 
 
 def _write(figure: Figure, path: Path) -> None:
@@ -110,7 +118,10 @@ def _residuals(axes: Axes, lines: Sequence[Line]) -> None:
     _draw(axes, points, middle=np.median)
     axes.set_yscale("log")
     several = len({line.planned.row.encoding for line in known}) > 1
-    names = [_short(line) + (f", {line.planned.row.encoding.split()[0]}" if several else "") for line in known]
+    names = [
+        _short(line) + (f", {_short_encoding(line)}" if several and line.planned.row.mode != CLASSICAL else "")
+        for line in known
+    ]
     axes.set_xticks(range(len(known)), names, rotation=50, ha="right", rotation_mode="anchor", fontsize=7.5)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("relative residual")
@@ -170,4 +181,14 @@ def _control(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def _short(line: Line) -> str:
-    return line.planned.row.title.removesuffix(" layers").removesuffix(" layer").replace("implicit, ", "")
+    return (
+        line.planned.row.title.removesuffix(" layers")
+        .removesuffix(" layer")
+        .replace("implicit, ", "")
+        .removesuffix(", implicit")
+    )
+
+
+def _short_encoding(line: Line) -> str:
+    """amplitude, or which kind of angle encoding."""
+    return line.planned.row.encoding.partition("(")[2].removesuffix(")") or line.planned.row.encoding

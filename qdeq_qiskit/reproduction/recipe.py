@@ -12,6 +12,7 @@ from qdeq_qiskit import recipes
 KIND = "reproductions"
 TableName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 RowName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+RowRecipe = Annotated[str, Field(min_length=1, max_length=1000)]
 Count = Annotated[int, Field(ge=1, le=1000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -25,9 +26,14 @@ class PaperTable(BaseModel):
     name: TableName = Field(description="What --table calls it.")
     title: str = Field(description="What stands above it.")
     seeds: Count = Field(default=1, description="How many seeds each row is trained with: 0, 1, 2 and so on.")
-    rows: Annotated[tuple[RowName, ...], Field(min_length=1)] = Field(
-        description="The training recipes of its rows, by name."
+    rows: Annotated[tuple[RowRecipe, ...], Field(min_length=1)] = Field(
+        description="The training recipes of its rows, by name or path."
     )
+
+    @property
+    def row_names(self) -> tuple[str, ...]:
+        """What the rows are called: names without folder and suffix."""
+        return tuple(Path(row).stem for row in self.rows)
 
 
 @final
@@ -50,7 +56,9 @@ class Publication(BaseModel):
     source: Annotated[str, Field(min_length=1)] = Field(
         description="Where the figures are from, or why there are none; the footnote."
     )
-    rows: dict[RowName, PublishedFigure] = Field(default={}, description="The figures, by the row's training recipe.")
+    rows: dict[RowName, PublishedFigure] = Field(
+        default={}, description="The figures, by the name of the row's training recipe."
+    )
 
 
 @final
@@ -87,8 +95,8 @@ class ReproductionRecipe(BaseModel):
         _check_once("tables", [table.name for table in self.tables])
         _check_once("published", [each.name for each in self.published])
         for table in self.tables:
-            _check_once(f"rows of {table.name}", table.rows)
-        known = {row for table in self.tables for row in table.rows}
+            _check_once(f"rows of {table.name}", table.row_names)
+        known = {row for table in self.tables for row in table.row_names}
         for each in self.published:
             for row in each.rows:
                 if row not in known:

@@ -19,7 +19,7 @@ from qdeq_qiskit.files import CannotWriteError
 from qdeq_qiskit.reproduction import work
 from qdeq_qiskit.reproduction.directory import ORIGIN, ReproductionDirectory
 from qdeq_qiskit.reproduction.plan import Plan, check, make_plan, with_runs_there
-from qdeq_qiskit.reproduction.recipe import KIND, ReproductionRecipe
+from qdeq_qiskit.reproduction.recipe import KIND
 from qdeq_qiskit.reproduction.rows import Row
 from qdeq_qiskit.reproduction.table import Line, lines_of, task_key
 from qdeq_qiskit.reproduction.writing import Tables
@@ -38,12 +38,14 @@ class Reproduced:
     """What a reproduction has come to.
 
     Attributes:
+        command: that asked for it, wherever its folder is.
         directory: its folder.
         plan: what was asked for.
         lines: its rows, each with the runs that are finished.
         failed: (title, reason) of the runs and circuits that failed.
     """
 
+    command: str
     directory: ReproductionDirectory
     plan: Plan
     lines: list[Line]
@@ -85,7 +87,7 @@ def reproduce(
         KeyboardInterrupt: Ctrl-C; the message says how to go on.
     """
     path = recipes.find(KIND, name_or_path)
-    plan = make_plan(path.stem, ReproductionRecipe.load(path), tables=tuple(tables), seeds=seeds, quick=quick)
+    plan = make_plan(path, tables=tuple(tables), seeds=seeds, quick=quick)
     folder = out or Path("runs") / f"reproduce-{path.stem}{'-quick' if quick else ''}"
     check_scheduler(scheduler)
     data = absolute(chosen_folder(data_dir))
@@ -93,10 +95,10 @@ def reproduce(
     directory.check_usable(plan.name, quick=quick)
     plan = with_runs_there(plan, directory)
     check(plan, directory, data)
-    again = ["qdeq", "reproduce", str(name_or_path), *(word for name in tables for word in ("--table", name))]
-    again += ["--seeds", str(seeds)] if seeds is not None else []
-    again += ["--quick"] if quick else []
-    again += ["--out", str(out)] if out is not None else []
+    asked = ["qdeq", "reproduce", str(name_or_path), *(word for name in tables for word in ("--table", name))]
+    asked += ["--seeds", str(seeds)] if seeds is not None else []
+    asked += ["--quick"] if quick else []
+    again = [*asked, "--out", str(out)] if out is not None else asked
     with _made(directory), directory.books.claimed(), _telling_how_to_continue(shlex.join(again)):
         directory.begin(plan.recipe, _origin(plan, directory, data))
         directory.tidy()
@@ -104,7 +106,7 @@ def reproduce(
         with written.at_the_end():
             _compute(plan, directory, data, training, workers, scheduler, console, written)
     lines = lines_of(plan, directory)
-    return Reproduced(directory, plan, lines, _failed(plan, lines, directory))
+    return Reproduced(shlex.join(asked), directory, plan, lines, _failed(plan, lines, directory))
 
 
 def _compute(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from qdeq_qiskit import recipes
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.reproduction.recipe import QuickChanges
 from qdeq_qiskit.studies.digest import digest
+from qdeq_qiskit.training.recipe import KIND as TRAINING
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 CLASSICAL = "classical"
@@ -30,17 +33,25 @@ class Row:
     depth_target: str
 
     @classmethod
-    def of(cls, table: str, name: str, depth_target: str, quick: QuickChanges | None) -> Row:
-        """The row of a training recipe; `quick` are changes to it, None for none.
+    def of(cls, table: str, training: str, *, base: Path, depth_target: str, quick: QuickChanges | None) -> Row:
+        """The row of a training recipe.
+
+        Args:
+            table: the table's name.
+            training: the recipe's name, or its path from `base`.
+            base: the folder of the file that names it.
+            depth_target: the processor that its circuit is compiled for.
+            quick: changes to it; None for none.
 
         Raises:
             RecipeError: the recipe does not exist, or is wrong.
         """
+        path = recipes.find(TRAINING, training, base=base)
         changes = list(quick.set) if quick is not None else []
-        recipe = TrainingRecipe.load(name, changes)
+        recipe = TrainingRecipe.load(path, changes)
         if quick is not None and recipe.model.warmup_steps > quick.warmup_steps:
-            recipe = TrainingRecipe.load(name, [*changes, f"model.warmup_steps={quick.warmup_steps}"])
-        return cls(table, name, recipe, depth_target)
+            recipe = TrainingRecipe.load(path, [*changes, f"model.warmup_steps={quick.warmup_steps}"])
+        return cls(table, path.stem, recipe, depth_target)
 
     @property
     def qubits(self) -> int:
@@ -62,7 +73,7 @@ class Row:
     @property
     def is_classical(self) -> bool:
         """Whether a classical map stands in the circuit's place."""
-        return self.recipe.model.model_dump().get("map") == CLASSICAL
+        return self.recipe.model.map == CLASSICAL
 
     @property
     def layers(self) -> int | None:
@@ -74,7 +85,7 @@ class Row:
         """What it does, in a few words."""
         model = self.recipe.model
         if self.is_classical:
-            return "implicit, classical map"
+            return f"classical map, {model.mode}"
         if model.mode == "implicit":
             return "implicit, warm-up" if model.warmup_steps else "implicit"
         return f"{model.mode}, {model.layers} layer{'s' if model.layers > 1 else ''}"

@@ -119,7 +119,7 @@ def summary(line: Line, plan: Plan, directory: ReproductionDirectory) -> dict[st
         "table": row.table,
         "row": row.title,
         "recipe": row.name,
-        "encoding": row.encoding,
+        "encoding": None if row.is_classical else row.encoding,
         "mode": row.mode,
         "layers": row.layers,
         "qubits": row.qubits,

@@ -27,7 +27,6 @@ EXACTLY = ("backend.precision=double", "model.dropout=0")
 BACKENDS = [
     pytest.param(("backend=torch_gpu",), marks=needs_gpu, id="torch_gpu"),
     pytest.param(("backend=aer_gpu",), marks=needs_aers_gpu, id="aer_gpu"),
-    pytest.param(("backend=torch_gpu", "backend.device=cpu"), id="torch on the CPU in its place"),
     pytest.param(("backend=aer_gpu", "backend.device=cpu"), id="Aer on the CPU in its place"),
 ]
 

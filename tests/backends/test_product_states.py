@@ -12,7 +12,7 @@ from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 
 from qdeq_qiskit.backends.exact import ExactLayer
-from qdeq_qiskit.backends.maps import BlochEncoder, EncodedBlock, ProductMap, WireStates, product_state
+from qdeq_qiskit.backends.maps import BlochEncoder, CutBlock, EncodedBlock, ProductMap, WireStates, product_state
 from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, ProductChoice
 from qdeq_qiskit.circuits import QNNCircuit, angle_encoder, qdeq_ansatz, random_layer, ryzxy_gates, z_readout
 from qdeq_qiskit.equilibrium import Equilibrium, MapCost, Newton, ReducedJacobianPenalty, nearest_lift
@@ -215,7 +215,7 @@ def test_ten_qubits_have_the_gradients_of_finite_differences():
     equilibrium = Equilibrium(layer, lift=lift, solver=solver, penalty=ReducedJacobianPenalty(), on_failure="raise")
     x = torch.randn(2, 40, dtype=torch.float64)
     solution = equilibrium(x)
-    assert isinstance(equilibrium.map(x).outputs, EncodedBlock)
+    assert isinstance(equilibrium.map(x).outputs, EncodedBlock | CutBlock)
     found = solution.value.detach()
 
     # The penalty's gradient is meant at fixed z.
@@ -257,19 +257,19 @@ def test_a_layer_of_four_qubits_takes_operators_always():
 @pytest.mark.parametrize("gradient", [False, True])
 @pytest.mark.parametrize("planned", [ONE_VALUE, ONE_JACOBIAN, SOLVE], ids=["value", "Jacobian", "solve"])
 @pytest.mark.parametrize("num_qubits", [6, 7, 8, 9])
-def test_the_choice_crosses_over_once_at_most_as_the_batch_grows(num_qubits, planned, gradient):
+def test_the_choice_changes_from_states_to_operators_once_at_most_as_the_batch_grows(num_qubits, planned, gradient):
     choice = ProductChoice(num_qubits, num_outputs=num_qubits, factor_rows=16 * (num_qubits - 2))
-    chosen = [choice.takes_states(2**power, planned, gradient=gradient) for power in range(16)]
+    chosen = [choice.way(2**power, planned, gradient=gradient) == "states" for power in range(16)]
     assert chosen == sorted(chosen, reverse=True)
-    assert chosen[0]
-    assert chosen == [choice.takes_states(2**power, planned, gradient=gradient) for power in range(16)]
+    assert chosen[0] or num_qubits == 6
+    assert chosen == [choice.way(2**power, planned, gradient=gradient) == "states" for power in range(16)]
 
 
 def test_one_evaluation_takes_states_longer_than_a_solve():
     choice = ProductChoice(8, num_outputs=8, factor_rows=112)
-    assert choice.takes_states(1024, ONE_VALUE, gradient=False)
-    assert not choice.takes_states(1024, SOLVE, gradient=False)
-    assert choice.takes_states(256, SOLVE, gradient=True)
+    assert choice.way(1024, ONE_VALUE, gradient=False) == "states"
+    assert choice.way(1024, SOLVE, gradient=False) == "operators"
+    assert choice.way(256, SOLVE, gradient=True) == "states"
 
 
 def test_factors_are_built_once_for_the_same_weights():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import parsed
 from benchmarks.peers.picture import draw
 from benchmarks.peers.report_rows import OURS
 from benchmarks.peers.tables import full_tables, milliseconds, short_table
@@ -76,6 +77,18 @@ def test_figures_and_comparison_go_between_their_own_marks(tmp_path: Path) -> No
     assert short.endswith("after\n")
     assert f"**{OURS}**" in short
     assert (root / "docs" / "images" / "peers.png").stat().st_size > 10_000
+
+
+def test_a_few_subjects_alone_are_not_published_because_the_others_would_vanish(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed(["--publish", "--only", "memory", "--only", "ten-qubits"])
+    assert "no --only, or --only peers; got --only memory --only ten_qubits" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    for accepted in ([], ["--only", "peers"]):
+        assert parsed(["--publish", *accepted]).publish
 
 
 def test_a_page_without_its_marks_is_left_alone(tmp_path: Path) -> None:

@@ -37,7 +37,11 @@ class _Forward(NamedTuple):
 
 
 class TorchEngine(Engine):
-    """Columns of W(φ) in torch, on any device."""
+    """Columns of W(φ) in torch, on any device.
+
+    Attributes:
+        block_wires: the wires of each of the `factors`, the first one most significant.
+    """
 
     name: ClassVar[str] = "torch"
 
@@ -46,9 +50,9 @@ class TorchEngine(Engine):
         widest = max((len(operation.wires) for operation in program.operations), default=1)
         width = min(program.num_qubits, max(widest, BLOCK_WIDTH))
         blocks = _covering(cut_into_blocks(program, width), program.num_qubits, width)
-        wires = [block.wires for block in blocks]
-        self._layout = _Layout(program.num_qubits, wires)
-        self._reached = ReachedColumns(program.num_qubits, num_columns, wires)
+        self.block_wires = [block.wires for block in blocks]
+        self._layout = _Layout(program.num_qubits, self.block_wires)
+        self._reached = ReachedColumns(program.num_qubits, num_columns, self.block_wires)
         self._build_constants(blocks, 2**width)
 
     def evaluate(self, angles: Tensor) -> tuple[Tensor, _Forward]:

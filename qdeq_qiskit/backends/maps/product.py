@@ -91,12 +91,12 @@ class BlochEncoder:
 
     def value(self, v: Tensor, coefficients: Tensor) -> Tensor:
         """q, (B, K), of features, (B, d), given T."""
-        return _contract(coefficients, self.bloch(v))
+        return contract(coefficients, self.bloch(v))
 
     def value_and_jacobian(self, v: Tensor, coefficients: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
         """q, (B, K), and ∂q/∂w, (B, K, m), for v = R w + x, (B, d), given T."""
         bloch, tangents = self.bloch_and_tangents(v, self.directions(v, lift))
-        slopes = _slopes(coefficients, bloch)
+        slopes = slopes_of(coefficients, bloch)
         # Any wire's slope gives the value back, q being linear in it.
         value = (slopes[:, 0] * bloch[0]).sum(1)
         jacobian = (slopes[:, :, 1:].unsqueeze(3) * tangents).sum((1, 2))
@@ -104,7 +104,8 @@ class BlochEncoder:
 
     def directions(self, v: Tensor, lift: Tensor) -> Tensor:
         """∂φ/∂w for v = R w + x, (G, m, 1) if the angles are affine functions of features, else (G, m, B)."""
-        return self._angles.along(v, lift)
+        found = self._angles.along(v, lift)
+        return found if len(found) else v.new_zeros(1, lift.shape[1], 1)  # padding reads the zeroth
 
     def bloch(self, v: Tensor) -> Tensor:
         """(1, r) of every wire, (n, 4, B), of features, (B, d)."""
@@ -174,19 +175,22 @@ def _trace_matrix(wires: int, dtype: torch.dtype, device: torch.device) -> Tenso
         return torch.as_tensor(matrix, dtype=dtype, device=device)
 
 
-def _contract(coefficients: Tensor, bloch: Tensor) -> Tensor:
-    """q, (B, K): the coefficients with every wire's (1, r) contracted."""
+def contract(coefficients: Tensor, bloch: Tensor) -> Tensor:
+    """q, (B, K): the coefficients with every wire's coordinates, (n, 4, B) or (n, 3, B), contracted."""
     left = len(bloch) // 2
     first, second = product_state(bloch[:left]), product_state(bloch[left:])
     half = (coefficients.reshape(-1, len(second)) @ second).view(len(coefficients), len(first), -1)
     return (half * first).sum(1).T.contiguous()
 
 
-def _slopes(coefficients: Tensor, bloch: Tensor) -> Tensor:
-    """∂q_k/∂r_w for every wire, (K, n, 4, B), by halves: contract one half of the wires, go on in the other."""
+def slopes_of(coefficients: Tensor, bloch: Tensor) -> Tensor:
+    """∂q_k/∂r_w for every wire, (K, n, 4, B), by halves: contract one half of the wires, go on in the other.
+
+    Of three coordinates a wire, (n, 3, B), it is (K, n, 3, B).
+    """
     outputs, left = len(coefficients), len(bloch) // 2
     if left == 0:
-        return coefficients[:, None, :, None].expand(-1, 1, 4, bloch.shape[-1])
+        return coefficients[:, None, :, None].expand(-1, -1, -1, bloch.shape[-1])
     first, second = product_state(bloch[:left]), product_state(bloch[left:])
     table = coefficients.view(outputs, len(first), len(second))
     of_first = (table.reshape(-1, len(second)) @ second).view(outputs, len(first), -1)
@@ -195,7 +199,7 @@ def _slopes(coefficients: Tensor, bloch: Tensor) -> Tensor:
 
 
 def contract_halves(table: Tensor, bloch: Tensor) -> Tensor:
-    """As `_slopes`, for coefficients (K, 4ᵐ, B) that differ from sample to sample; (K, m, 4, B).
+    """As `slopes_of`, for coefficients (K, 4ᵐ, B) that differ from sample to sample; (K, m, 4, B).
 
     Of amplitudes, (K, 2ᵐ, B), with the states of the wires, (m, 2, B), it is (K, m, 2, B).
     """

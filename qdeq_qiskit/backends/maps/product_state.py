@@ -69,23 +69,34 @@ class WireStates:
         """s, (n, 2, B), of features, (B, d)."""
         return self._evolved(v, None)[0]
 
+    def states_and_turns(self, v: Tensor, lift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """s and s⊥, (n, 2, B), and c for v = R w + x, (n, m, B), complex: ∂s/∂w = c s⊥, but for the phase of s."""
+        gates = self._gates(v)
+        behind = [gates[0, :, :, 0]]  # from |0⟩
+        for gate in gates[1:]:
+            behind.append((gate * behind[-1].unsqueeze(1)).sum(2))
+        states = behind[-1]
+        across = torch.stack((-states[:, 1].conj(), states[:, 0].conj()), dim=1)
+        onto = across.conj()  # ⟨s⊥| carried back through the gates
+        turned = []
+        for level in range(len(gates) - 1, -1, -1):
+            turned.append((onto * (self._turns[level] @ behind[level])).sum(1))
+            onto = (onto.unsqueeze(2) * gates[level]).sum(1)
+        per_angle = torch.stack(turned[::-1]).unsqueeze(2)  # (depth, n, 1, B)
+        return states, across, (per_angle * self._turning(v, lift).squeeze(2)).sum(0)
+
     def states_and_tangents(self, v: Tensor, lift: Tensor) -> tuple[Tensor, Tensor]:
         """s, (n, 2, B), and ∂s/∂w for v = R w + x, (n, 2, m, B)."""
-        states, tangents = self._evolved(v, self._angles.along(v, lift))
+        states, tangents = self._evolved(v, lift)
         assert tangents is not None
         return states, tangents
 
-    def _evolved(self, v: Tensor, directions: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        angles = torch.cat((v.new_zeros(1, len(v)), self._angles(v).T))
-        half = angles.index_select(0, self._read.flatten()).view(*self._read.shape, 1, 1, -1) / 2
-        first, second = self._terms.unsqueeze(-1).unbind(2)
-        gates = half.cos() * first + half.sin() * second  # (depth, n, 2, 2, B)
+    def _evolved(self, v: Tensor, lift: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        gates = self._gates(v)
         states = gates[0, :, :, 0]  # from |0⟩
         tangents = None
-        if directions is not None:
-            rest = directions.new_zeros(1, *directions.shape[1:])
-            turning = torch.cat((rest, directions)).index_select(0, self._read.flatten())
-            turning = turning.unflatten(0, self._read.shape).unsqueeze(2)  # (depth, n, 1, m, B)
+        if lift is not None:
+            turning = self._turning(v, lift)
             tangents = (self._turns[0] @ states).unsqueeze(2) * turning[0]
         for level in range(1, len(gates)):
             states = (gates[level] * states.unsqueeze(1)).sum(2)
@@ -94,13 +105,27 @@ class WireStates:
                 tangents = tangents + (self._turns[level] @ states).unsqueeze(2) * turning[level]
         return states, tangents
 
+    def _gates(self, v: Tensor) -> Tensor:
+        """(depth, n, 2, 2, B)."""
+        angles = torch.cat((v.new_zeros(1, len(v)), self._angles(v).T))
+        half = angles.index_select(0, self._read.flatten()).view(*self._read.shape, 1, 1, -1) / 2
+        first, second = self._terms.unsqueeze(-1).unbind(2)
+        return half.cos() * first + half.sin() * second
+
+    def _turning(self, v: Tensor, lift: Tensor) -> Tensor:
+        """∂φ/∂w of every gate's angle, (depth, n, 1, m, B), or (depth, n, 1, m, 1) if constant."""
+        directions = self._angles.along(v, lift)
+        rest = directions.new_zeros(1, *directions.shape[1:])
+        turning = torch.cat((rest, directions)).index_select(0, self._read.flatten())
+        return turning.unflatten(0, self._read.shape).unsqueeze(2)
+
 
 @dataclass(frozen=True, eq=False)
 class EncodedBlock:
     """q(v) and ∂q/∂w given the factors of W, without operators, the batch in parts of few amplitudes.
 
     Attributes:
-        encoder: the wires' states.
+        encoder: the states of the last m wires; the others are at |0⟩.
         engine: applies W.
         readout: the observables.
     """
@@ -126,31 +151,44 @@ class EncodedBlock:
         states, tangents = self.encoder.states_and_tangents(v, lift)
         final = self._final(states, factors)
         applied = self.readout.applied(final).transpose(0, 1).contiguous()
-        chi = self.engine.apply_adjoint(factors, applied).transpose(0, 1)  # (K, 2ⁿ, B)
+        chi = self.engine.apply_adjoint(factors, applied)[: 2 ** len(states)].transpose(0, 1)  # (K, 2ᵐ, B)
         slopes = contract_halves(chi, states.conj().resolve_conj())  # (K, n, 2, B), conjugate
         jacobian = 2 * _real_products(slopes.unsqueeze(3), tangents).sum((1, 2))
         return self.readout.expectations(final.T), jacobian.permute(2, 0, 1)
 
     def _final(self, states: Tensor, factors: Tensor) -> Tensor:
         """φ, (2ⁿ, B)."""
-        return self.engine.apply(factors, product_state(states))
+        encoded = product_state(states)
+        size = 2**self.engine.program.num_qubits
+        if len(encoded) < size:
+            encoded = torch.nn.functional.pad(encoded, (0, 0, 0, size - len(encoded)))
+        return self.engine.apply(factors, encoded)
 
     def _in_parts(
         self, v: Tensor, factors: Tensor, states: int, function: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
     ) -> tuple[Tensor, ...]:
-        """function(v, factors), the batch in parts of few amplitudes, with so many states a sample.
-
-        A backward pass through a large batch evaluates part by part again, so that it holds but one.
-        """
+        """function(v, factors), the batch in parts of few amplitudes, with so many states a sample."""
         amplitudes = states * 2**self.engine.program.num_qubits
-        parts = v.split(max(1, MOST_AMPLITUDES // amplitudes))
-        if len(parts) == 1:
-            return function(v, factors)
-        if torch.is_grad_enabled() and len(v) * amplitudes > MOST_RECORDED:
-            found = [checkpoint(function, part, factors, use_reentrant=False) for part in parts]
-        else:
-            found = [function(part, factors) for part in parts]
-        return tuple(torch.cat(outputs) for outputs in zip(*found, strict=True))
+        return in_parts(
+            function, v, factors, most=MOST_AMPLITUDES // amplitudes, most_recorded=MOST_RECORDED // amplitudes
+        )
+
+
+def in_parts(
+    function: Callable[[Tensor, Tensor], tuple[Tensor, ...]], v: Tensor, block: Tensor, *, most: int, most_recorded: int
+) -> tuple[Tensor, ...]:
+    """function(v, block), the batch in parts of at most so many samples, but one at the least.
+
+    A backward pass through more than `most_recorded` samples evaluates part by part again, so that it holds but one.
+    """
+    parts = v.split(max(1, most))
+    if len(parts) == 1:
+        return function(v, block)
+    if torch.is_grad_enabled() and len(v) > most_recorded:
+        found = [checkpoint(function, part, block, use_reentrant=False) for part in parts]
+    else:
+        found = [function(part, block) for part in parts]
+    return tuple(torch.cat(outputs) for outputs in zip(*found, strict=True))
 
 
 def _real_products(left: Tensor, right: Tensor) -> Tensor:
