@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from importlib import import_module
+from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
 from accelerator_waits import WaitsOfTheHost
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from benchmarks.gpu_steps import stepper, task_of
 from qdeq_qiskit.backends.maps import ProductMap
 from qdeq_qiskit.equilibrium import Equilibrium, Picard, _looks, tell_put_off_warnings
 from qdeq_qiskit.training.batches import Batches
+from qdeq_qiskit.training.loop import quiet_lightning
 from qdeq_qiskit.training.recipe import TrainingRecipe
 
 META = torch.device("meta")
@@ -76,6 +81,61 @@ def test_a_training_step_looks_once_at_what_the_accelerator_has_computed(name: s
         assert waits.operators > 100
         assert [look.device for look in looks] == [META]
     assert len(task.tally) == 5
+
+
+class Elsewhere(SingleDeviceStrategy):
+    """Leaves model and batches on their device, which Lightning does not know."""
+
+    def model_to_device(self) -> None:
+        pass
+
+    def batch_to_device(self, batch: Any, device: object = None, dataloader_idx: int = 0) -> Any:
+        return batch
+
+    def teardown(self) -> None:
+        pass
+
+
+class Watch(pl.Callback):
+    """Looks for waits from the third batch to the sixth, and ends it there."""
+
+    def __init__(self, looks: list[Tensor]) -> None:
+        self.looks, self.waits = looks, WaitsOfTheHost()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == 2:
+            self.looks.clear()
+            self.waits.__enter__()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if len(self.looks) == 4 and self.waits.operators:
+            self.waits.__exit__(None, None, None)
+            raise StopAsyncIteration  # what Lightning does not catch
+
+
+@pytest.mark.usefixtures("fused_on_meta")
+def test_lightnings_loop_makes_the_host_wait_no_further(looks: list[Tensor]) -> None:
+    task = task_of(TrainingRecipe.load("mnist4"), classes=4, device="meta")
+    batches = Batches(torch.zeros(999, 16, device=META), torch.zeros(999, dtype=torch.long, device=META), batch_size=99)
+    watch = Watch(looks)
+    # As `run_epochs` calls it.
+    trainer = pl.Trainer(
+        strategy=Elsewhere(device=torch.device("cpu"), accelerator=pl.accelerators.CPUAccelerator()),
+        gradient_clip_val=0.25,
+        callbacks=[watch],
+        log_every_n_steps=sys.maxsize,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        logger=False,
+    )
+    with quiet_lightning(), pytest.raises(StopAsyncIteration):
+        trainer.fit(task, batches)
+    assert len(task.tally) == 6
+    assert watch.waits.operators > 4 * 400
+    assert watch.waits.found == []
 
 
 @pytest.mark.parametrize(

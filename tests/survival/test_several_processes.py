@@ -149,7 +149,7 @@ for path in Path("/proc").glob("[0-9]*/cmdline"):
         parent = int((path.parent / "stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         continue
-    if sys.argv[2].encode() in arguments and b"companion" in arguments:
+    if int(path.parent.name) != os.getpid() and sys.argv[2].encode() in arguments and b"companion" in arguments:
         os.kill(parent, signal.SIGKILL)
 """
 
