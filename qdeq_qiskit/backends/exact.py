@@ -17,6 +17,8 @@ from qdeq_qiskit.backends.analysis import DENSE_LIMIT, Factorisation, factorise
 from qdeq_qiskit.backends.engines import Engine, make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
 from qdeq_qiskit.backends.maps import AmplitudeStates, AmplitudeStatesMap, LiftedMap, QuadraticMap
+from qdeq_qiskit.backends.maps.parts import in_parts
+from qdeq_qiskit.backends.maps.product_state import MOST_RECORDED
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
 from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, Way
 from qdeq_qiskit.backends.product_form import product_form
@@ -74,21 +76,23 @@ class ExactLayer(OperatorLayer):
                 f"ExactLayer takes a QNNCircuit, which says what is input, weight and observable, not a "
                 f"{type(qnn).__name__}; wrap it: QNNCircuit(circuit, inputs, weights, observables)"
             )
-        # Aer gives all columns of the weight block at once, for which there may be too many qubits.
-        by_factors = resolve_engine(engine) == "torch"
+        asked = resolve_engine(engine)
         parts = given = factorise(
             qnn.circuit,
             qnn.input_parameters,
             qnn.weight_parameters,
-            wide_products=by_factors,
-            wide_amplitudes=by_factors and qnn.num_amplitudes is not None,
+            wide_products=True,
+            wide_amplitudes=qnn.num_amplitudes is not None,
         )
+        # Aer gives all columns of the weight block at once, for which there may be too many qubits.
+        engine = "torch" if _is_wide(parts) else asked
+        by_factors = engine == "torch"
         observables, form = qnn.observables, None
         if parts.kind == "product":
             form = product_form(parts, observables)
             parts, observables = form.parts, form.observables
         columns = _num_columns(qnn, parts)
-        takes_gates = by_factors and is_diagonal(qnn.observables)  # Aer simulates all of them
+        takes_gates = by_factors and is_diagonal(observables)  # Aer simulates all of them
         suffix, trailing = split_trailing(parts.suffix) if takes_gates else (parts.suffix, ())
         built = make_engine(engine, suffix, num_columns=columns, device=device, precision=precision)
         super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
@@ -105,14 +109,15 @@ class ExactLayer(OperatorLayer):
         if parts.kind == "amplitude" and qnn.num_amplitudes is not None and by_factors and not _is_wide(parts):
             self._choice = _amplitude_choice(qnn.num_amplitudes, self.readout, built)
             self._states = _AmplitudeStatesMaps(AmplitudeStates(built, self.readout), self.readout.num_bases)
-        if self.parts.kind == "general":
+        self._instead = asked == "aer" and _is_wide(given)
+        if self.parts.kind == "general" or self._instead:
             _log.warning("%s", self.explanation)
 
     @property
     def explanation(self) -> str:
         """How the circuit is evaluated, in one sentence."""
-        if self.parts.kind == "general" and self.engine.name != "torch":
-            return f"{self.parts.explanation}; that is done in torch, not by {self.engine.name.capitalize()}"
+        if self._instead or (self.parts.kind == "general" and self.engine.name != "torch"):
+            return f"{self.parts.explanation}; that is done in torch, not by Aer"
         if self._choice is not None:
             return f"{self.parts.explanation}, or every sample's state through the weight block where that is cheaper"
         return self.parts.explanation if self._product is None else self._product.explanation
@@ -266,9 +271,16 @@ class _Evolution:
         self._has_suffix = bool(parts.suffix.operations)
 
     def __call__(self, features: Tensor, operators: Tensor, weight: Tensor) -> Tensor:
+        # Autograd keeps some states for every gate: a large batch is evaluated part by part, and so differentiated.
+        amplitudes = self._size * -(-len(self._prefix.operations) // 4)
+        if len(features) * amplitudes <= MOST_RECORDED:
+            return self._evaluate(features, operators, weight)[0]
+        return in_parts(self._evaluate, features, (operators, weight), amplitudes=amplitudes)[0]
+
+    def _evaluate(self, features: Tensor, operators: Tensor, weight: Tensor) -> tuple[Tensor]:
         inputs = self._inputs.to(features.device)(features)
         angles = self._angles(torch.cat((inputs, weight.to(inputs).expand(len(inputs), -1)), dim=-1))
         start = torch.zeros(len(features), self._size, dtype=complex_dtype(features.dtype), device=features.device)
         start[:, 0] = 1
         states = evolve(self._prefix, angles, start)
-        return self._readout.expectations(states @ operators.T if self._has_suffix else states)
+        return (self._readout.expectations(states @ operators.T if self._has_suffix else states),)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.quantum_info import Operator, SparsePauliOp
 
 from qdeq_qiskit.backends.amplitude_choice import AmplitudeChoice
@@ -112,8 +114,6 @@ def test_second_derivatives_are_those_of_finite_differences():
 
 
 def qdeq_small():
-    from qiskit import QuantumCircuit
-    from qiskit.circuit import Parameter
 
     circuit = QuantumCircuit(2)
     circuit.rx(Parameter("a"), 0)
@@ -175,3 +175,32 @@ def test_more_amplitudes_than_operators_are_built_for_train_through_states():
     (solution.value.sum() + solution.penalty).backward()
     assert layer.weight.grad.isfinite().all()
     assert layer(torch.randn(2, 600)).shape == (2, 10)
+
+
+def test_an_aer_engine_says_that_so_many_amplitudes_are_done_in_torch(caplog):
+    qnn = QNNCircuit.compose(amplitude_encoder(10, 600), qdeq_ansatz(10), z_readout(10), num_amplitudes=600)
+    layer = ExactLayer(qnn, engine="aer")
+    assert "not by Aer" in caplog.text
+    assert layer.engine_name == "torch"
+
+
+def test_circuits_that_do_not_factor_are_differentiated_in_parts(monkeypatch):
+    encoder = qdeq_small()
+    encoder.rx(Parameter("x"), 1)
+    encoder.ry(Parameter("y"), 0)
+    encoder.cx(0, 1)
+    inputs = [parameter for parameter in encoder.parameters if parameter.name in "xy"]
+    weights = [parameter for parameter in encoder.parameters if parameter.name in "ab"]
+    layer = ExactLayer(QNNCircuit(encoder, inputs, weights, z_readout(2)), precision="double")
+    assert layer.parts.kind == "general"
+    x, lift = torch.randn(9, 2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
+
+    def gradient():
+        value, jacobian = layer.bind(x, lift).value_and_jacobian(x.new_full((9, 2), 0.2))
+        return torch.autograd.grad(value.sum() + jacobian.square().sum(), layer.weight)[0]
+
+    whole = gradient()
+    monkeypatch.setattr("qdeq_qiskit.backends.exact.MOST_RECORDED", 16)
+    monkeypatch.setattr(parts, "MOST_RECORDED", 16)
+    monkeypatch.setattr(parts, "MOST_AMPLITUDES", 16)
+    assert (gradient() - whole).abs().max() < 1e-13

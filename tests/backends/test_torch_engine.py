@@ -63,11 +63,17 @@ def test_wires_that_no_gate_acts_on_and_bits_that_enter_late_keep_their_place(nu
     circuit.cry(theta[3], 6, 3)
     circuit.rz(theta[4], 1)
     circuit.h(1)
+    circuit.ry(theta[0], 4)  # from here on every bit has entered
+    circuit.cx(4, 6)
+    circuit.cx(0, 5)
+    circuit.rx(theta[2], 5)
+    circuit.crx(theta[1], 6, 1)
     program = program_of(circuit, list(theta))
     engine = TorchEngine(program, num_columns=num_columns, device=torch.device("cpu"), dtype=torch.float64)
-    angles = torch.linspace(0.4, 2.5, 5, dtype=torch.float64).requires_grad_()
+    values = torch.linspace(0.4, 2.5, 5, dtype=torch.float64)
+    angles = program.angle_map.compile()(values).requires_grad_()
     columns = engine.columns(angles)
-    unitary = Operator(circuit.assign_parameters(angles.detach().numpy())).reverse_qargs().data[:, :num_columns]
+    unitary = Operator(circuit.assign_parameters(values.numpy())).reverse_qargs().data[:, :num_columns]
     assert np.abs(columns.detach().numpy() - unitary).max() < 1e-13
     cotangent = torch.randn(columns.shape, dtype=columns.dtype, generator=torch.Generator().manual_seed(0))
     (fused,) = torch.autograd.grad(columns, angles, cotangent)

@@ -29,8 +29,10 @@ from qdeq_qiskit.backends.evolution import complex_dtype
 from qdeq_qiskit.backends.program import GateProgram
 from qdeq_qiskit.backends.slot_circuit import fixed_gate
 
-# Statevectors of one run are kept at once; more shifts than fit here are split over several runs.
-_MAX_BYTES_PER_RUN = 2**28
+# Statevectors of one run are kept at once, by Aer and as handed out; more shifts are split over several runs.
+_MAX_BYTES_PER_RUN = 2**26
+_FEWEST_FUSED_QUBITS = 14
+_BYTES_PER_AMPLITUDE = 16  # handed out in double precision, whatever they were computed in
 
 
 class AerEngine(Engine):
@@ -52,23 +54,37 @@ class AerEngine(Engine):
 
     def __init__(self, program: GateProgram, *, num_columns: int, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(program, num_columns=num_columns, device=device, dtype=dtype)
-        self._simulator, self._run_options = _simulator(device, dtype)
         self._choi = _choi_circuit(program, num_columns)
+        self._simulator, self._run_options = _simulator(device, dtype, self._choi.circuit.num_qubits)
         self._check_against_reference()
 
     def evaluate(self, angles: Tensor) -> tuple[Tensor, Any]:
-        (columns,) = self._runs(self._values(angles)[None])
-        return self._tensor(columns[0]), None
+        (states,) = self._runs(self._values(angles)[None])
+        return self._columns(next(states)), None
 
     def pullback(self, angles: Tensor, kept: Any, cotangent: Tensor) -> Tensor:
-        conjugate = cotangent.conj().reshape(-1)
-        overlaps = [(self._tensor(block).flatten(1) @ conjugate).real for block in self._runs(self._shifted(angles))]
-        return self._to_slots(torch.cat(overlaps) if overlaps else angles.new_zeros(0, dtype=self.dtype))
+        # Overlaps are taken state by state as Aer hands them out: copies of all would be the memory of all again.
+        bra = cotangent.detach().cpu().numpy().T.astype(complex).ravel()
+        overlaps = [
+            np.vdot(bra, state[: bra.size]).real for states in self._runs(self._shifted(angles)) for state in states
+        ]
+        found = torch.as_tensor(np.array(overlaps), dtype=self.dtype, device=self.device)
+        return self._to_slots(found * self._scale)
 
     def derivatives(self, angles: Tensor) -> tuple[Tensor, Tensor]:
         values = np.concatenate((self._values(angles)[None], self._shifted(angles)))
-        columns = torch.cat([self._tensor(block) for block in self._runs(values)])
+        columns = torch.stack([self._columns(state) for states in self._runs(values) for state in states])
         return columns[0], self._to_slots(columns[1:])
+
+    @property
+    def _scale(self) -> float:
+        """2^(m/2), by which columns are longer than their parts of a state."""
+        return 2 ** ((self._choi.circuit.num_qubits - self.program.num_qubits) / 2)
+
+    def _columns(self, state: np.ndarray) -> Tensor:
+        """W's columns, (2ⁿ, d), of a Choi state."""
+        columns = state.reshape(-1, 2**self.program.num_qubits)[: self.num_columns].T * self._scale
+        return torch.as_tensor(columns, dtype=complex_dtype(self.dtype), device=self.device)
 
     def _values(self, angles: Tensor) -> np.ndarray:
         """The bound values p, (A,), of the A plain parameters."""
@@ -85,15 +101,14 @@ class AerEngine(Engine):
         result = shifted.new_zeros(self.program.num_slots, *shifted.shape[1:])
         return result.index_add_(0, index, shifted * factors.reshape(-1, *(1,) * (shifted.ndim - 1)))
 
-    def _runs(self, values: np.ndarray) -> Iterator[np.ndarray]:
-        """W(p), (rows, 2ⁿ, d), for blocks of the rows of `values`, (S, A); one block unless memory asks for more."""
-        qubits, itemsize = self._choi.circuit.num_qubits, 16 if self.dtype == torch.float64 else 8
-        rows = max(1, _MAX_BYTES_PER_RUN // (2**qubits * itemsize))
+    def _runs(self, values: np.ndarray) -> Iterator[Iterator[np.ndarray]]:
+        """Choi states, one for each row of `values`, (S, A), in runs of as many as memory takes."""
+        rows = max(1, _MAX_BYTES_PER_RUN // (2**self._choi.circuit.num_qubits * _BYTES_PER_AMPLITUDE))
         for start in range(0, len(values), rows):
             yield self._run(values[start : start + rows])
 
-    def _run(self, values: np.ndarray) -> np.ndarray:
-        """One Aer run, (S, A) → (S, 2ⁿ, d)."""
+    def _run(self, values: np.ndarray) -> Iterator[np.ndarray]:
+        """The states of one Aer run, for values (S, A)."""
         binds = [dict(zip(self._choi.parameters, values.T.tolist(), strict=True))] if values.shape[1] else None
         result = self._simulator.run(self._choi.circuit, parameter_binds=binds, **self._run_options).result()
         if not result.success:
@@ -104,16 +119,12 @@ class AerEngine(Engine):
             raise RuntimeError(
                 f"Aer returned {len(result.results)} states from {sorted(devices)}, not {len(values)} from {wanted}"
             )
-        states = np.stack([np.asarray(result.data(row)["statevector"]) for row in range(len(values))])
-        self._check_norms(states)
-        system = self.program.num_qubits
-        columns = states.reshape(len(values), -1, 2**system)[:, : self.num_columns]
-        return columns.transpose(0, 2, 1) * 2 ** ((self._choi.circuit.num_qubits - system) / 2)
-
-    def _check_norms(self, states: np.ndarray) -> None:
-        norms = np.linalg.norm(states, axis=1)
-        if not np.all(np.abs(norms - 1) < 1e-3):
-            raise RuntimeError(f"Aer returned states of norms {norms.min()} to {norms.max()}, which should all be 1")
+        for row in range(len(values)):
+            state = np.asarray(result.data(row)["statevector"])
+            norm = np.linalg.norm(state)
+            if not abs(norm - 1) < 1e-3:
+                raise RuntimeError(f"Aer returned a state of norm {norm}, which should be 1")
+            yield state
 
     def _check_against_reference(self) -> None:
         """Aer reports success even for gates whose binding it got wrong, so each circuit is compared once."""
@@ -126,9 +137,6 @@ class AerEngine(Engine):
                 f"with an error of {error:.1e}; use `engine: torch`, or another release of Aer"
             )
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(array, dtype=complex_dtype(self.dtype), device=self.device)
-
 
 @dataclass(frozen=True)
 class _ChoiCircuit:
@@ -140,12 +148,14 @@ class _ChoiCircuit:
     factors: np.ndarray
 
 
-def _simulator(device: torch.device, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+def _simulator(device: torch.device, dtype: torch.dtype, qubits: int) -> tuple[Any, dict[str, Any]]:
     """The simulator, and the options that each of its runs takes."""
     aer = require_aer()
     precision = "double" if dtype == torch.float64 else "single"
     options = {"method": "statevector", "precision": precision, "runtime_parameter_bind_enable": True}
     if device.type == "cpu":
+        # Aer fuses gates from 14 qubits on, which it does better once they are bound.
+        options["runtime_parameter_bind_enable"] = qubits < _FEWEST_FUSED_QUBITS
         return aer.AerSimulator(device="CPU", **options), {}
     found = aer_devices()
     if "GPU" not in found or not torch.cuda.is_available():

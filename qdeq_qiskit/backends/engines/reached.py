@@ -28,13 +28,16 @@ class _Step:
             acted on already; inputs of wires at |0⟩.
         sizes: of these three.
         after: from outputs, entering bits and all else to what the next block wants in front, or to the answer.
-        shape: what the next block wants, or the answer.
+        completed: sizes of all outputs and of all bits, if the last bit enters here: the columns that are not wanted
+            are cut off then, and the others are one axis, of any length, from there on.
+        rows: of what the next block wants, or of the answer.
     """
 
     matrix: Permutation
     sizes: tuple[int, int, int]
     after: Permutation
-    shape: tuple[int, int]
+    completed: tuple[int, int] | None
+    rows: int
 
 
 class ReachedColumns:
@@ -54,19 +57,23 @@ class ReachedColumns:
         self._size = 2 ** len(wires[0])
         bits = tuple(range(num_qubits - (num_columns - 1).bit_length(), num_qubits))
         plans = _plans(wires, bits)
-        answer = [*_axes("out", range(num_qubits)), *_axes("in", bits)]
-        self.multiplications = sum(2 ** (len(plan.rows) + len(plan.before)) for plan in plans)
+        self.multiplications = sum(
+            2 ** (len(plan.rows) + len(plan.before)) * (num_columns if plan.complete else 1) for plan in plans
+        )
         self._steps = []
-        for index, plan in enumerate(plans):
-            last = index + 1 == len(plans)
-            wanted = answer if last else plans[index + 1].before
-            front = num_qubits if last else len(plans[index + 1].old)
+        for plan, following in zip(plans, [*plans[1:], None], strict=True):
+            completes = not plan.complete and (following is None or following.complete)
+            wanted = _axes("out", range(num_qubits)) if following is None else following.before
+            if completes:
+                wanted = [*wanted, *_axes("in", bits)]
+            front = num_qubits if following is None else len(following.old)
             self._steps.append(
                 _Step(
                     Permutation.between(plan.block, [*plan.rows, *_axes("in", (*plan.old, *plan.fresh))]),
                     (2 ** len(plan.rows), 2 ** len(plan.old), 2 ** len(plan.fresh)),
                     Permutation.between([*plan.rows, *plan.before[len(plan.old) :]], wanted),
-                    (2**front, 2 ** (len(wanted) - front)),
+                    (2 ** (len(wanted) - len(bits)), 2 ** len(bits)) if completes else None,
+                    2**front,
                 )
             )
 
@@ -88,14 +95,17 @@ class ReachedColumns:
     def advance(self, index: int, product: Tensor) -> Tensor:
         """What enters the next block, or the answer, (2ⁿ, d), of what `acting` times what entered is."""
         step = self._steps[index]
-        moved = step.after(product).reshape(step.shape)
-        return moved[:, : self._columns] if index + 1 == len(self._steps) else moved
+        moved = step.after(product)
+        if step.completed is not None:
+            moved = moved.reshape(step.completed)[:, : self._columns]
+        return moved.reshape(step.rows, -1)
 
     def retreat(self, index: int, cotangent: Tensor) -> Tensor:
         """The transpose of `advance`."""
         step = self._steps[index]
-        if index + 1 == len(self._steps):
-            cotangent = torch.nn.functional.pad(cotangent, (0, step.shape[1] - self._columns))
+        if step.completed is not None:
+            outputs, columns = step.completed
+            cotangent = torch.nn.functional.pad(cotangent.reshape(outputs, -1), (0, columns - self._columns))
         return step.after.inverse(cotangent).reshape(step.sizes[0], -1)
 
 
@@ -108,7 +118,8 @@ class _Plan:
         old: those that a block before has acted on.
         entering: those of the others that have a bit.
         fresh: those that have none.
-        before: axes of what enters, outputs of `old` in front.
+        before: axes of what enters, outputs of `old` in front; without bits if all have entered.
+        complete: whether all bits have entered before.
     """
 
     wires: tuple[int, ...]
@@ -116,6 +127,7 @@ class _Plan:
     entering: tuple[int, ...]
     fresh: tuple[int, ...]
     before: list[Axis]
+    complete: bool
 
     @property
     def block(self) -> list[Axis]:
@@ -133,10 +145,12 @@ def _plans(wires: list[tuple[int, ...]], bits: tuple[int, ...]) -> list[_Plan]:
     for chosen in wires:
         old = tuple(wire for wire in chosen if wire in outs)
         new = [wire for wire in chosen if wire not in outs]
+        complete = len(ins) == len(bits)
         # Bits come last, in their order: long runs of memory are moved as they are.
-        before = [*_axes("out", (*old, *sorted(outs.difference(old)))), *_axes("in", sorted(ins))]
+        kept = [] if complete else sorted(ins)
+        before = [*_axes("out", (*old, *sorted(outs.difference(old)))), *_axes("in", kept)]
         entering, fresh = (tuple(wire for wire in new if (wire in bits) is has) for has in (True, False))
-        plans.append(_Plan(chosen, old, entering, fresh, before))
+        plans.append(_Plan(chosen, old, entering, fresh, before, complete))
         outs.update(chosen)
         ins.update(entering)
     return plans
