@@ -12,7 +12,9 @@ import pytest
 import torch
 from qiskit.quantum_info import Statevector
 from scipy.special import softmax
+from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
 
 from qdeq_qiskit.backends import ExactBackend
 from qdeq_qiskit.equilibrium import NotConvergedWarning
@@ -264,3 +266,16 @@ def test_data_that_cannot_be_used_are_refused(flowers: Table, quick: dict[str, A
         estimator.fit(np.where(X > 1, np.nan, X), y)
     with pytest.raises(ValueError, match=r"50 rows with values beyond the range.*StandardScaler"):
         EquilibriumClassifier(**quick, backend="exact").fit(1e300 + 0 * X, y)
+
+
+def test_the_classical_control_takes_the_circuits_place_and_no_circuits() -> None:
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    control = EquilibriumClassifier(map="classical", epochs=15, random_state=0).fit(X, y)
+    assert (control.circuits_, control.shots_) == (0, 0)
+    assert control.model_.weight.numel() == EquilibriumClassifier(epochs=1).fit(X, y).model_.weight.numel()
+    assert control.score(X, y) > 0.9
+    with pytest.raises(ValueError, match=r"model\.map is 'classical'"):
+        control.on_backend("shots")
+    with pytest.raises(ValueError, match=r"model\.map is 'classical'"):
+        EquilibriumClassifier(map="classical", backend="shots").fit(X, y)
