@@ -38,6 +38,18 @@ def evolve(program: GateProgram, angles: Tensor, states: Tensor) -> Tensor:
     return states
 
 
+def evolve_along(program: GateProgram, angles: Tensor, direction: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+    """U(φ) applied to a batch of states, (B, 2ⁿ), and its derivative along `direction`, (G,), applied to them."""
+    moved = torch.zeros_like(states)
+    for operation in program.operations:
+        matrix = _matrix(operation, angles, states)
+        states, moved = (apply(operation, matrix, each, program.num_qubits) for each in (states, moved))
+        if operation.slot is not None:
+            h = torch.as_tensor(generator(operation.name), dtype=states.dtype, device=states.device)
+            moved = moved - 0.5j * direction[operation.slot] * apply(operation, h, states, program.num_qubits)
+    return states, moved
+
+
 def apply(operation: Operation, matrix: Tensor, states: Tensor, num_qubits: int) -> Tensor:
     """One gate on a batch of states (B, 2ⁿ); its matrix is (2ᵐ, 2ᵐ), or (B, 2ᵐ, 2ᵐ)."""
     batch = states.shape[0]

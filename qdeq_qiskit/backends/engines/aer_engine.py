@@ -4,30 +4,35 @@ With m = ⌈log₂ d⌉ ancillas maximally entangled with the m least significan
 
 .. math:: (1 ⊗ W)\; 2^{-m/2} \sum_{i < 2^m} |i⟩_{anc} |i⟩ = 2^{-m/2} \sum_i |i⟩_{anc}\, W|i⟩ ,
 
-so one run on n + m qubits replaces d runs on n. Derivatives come from shifted *operators*, all in one run by parameter
-binding. Every parameter of the circuit given to Aer is the plain angle p of one Pauli rotation, for which
-∂W/∂p = ½ W(p + π). A controlled rotation is split into two of these, CRX(φ) = RX_t(φ/2) · RZX_{c,t}(−φ/2) and alike:
-Aer 0.18.2 simulates a bound crx, cry or crz at angle 0 and reports success, and the split gives the exact rule
-∂W/∂φ = ¼ [W(φ/2 + π) − W(−φ/2 + π)], each half shifted on its own.
+so one run on n + m qubits replaces d runs on n.
+
+The gradient by all angles takes one more run, on one more qubit. Let |V⟩ be the Choi state and |Λ⟩ the cotangent's
+columns on the same qubits, normalised. From :math:`(|0⟩|V⟩ + |1⟩|Λ⟩)/\sqrt 2` Aer undoes gate after gate, from the last
+one on; where gate j stands, with generator H_j, both parts are what a reverse pass needs of them, and
+
+.. math:: ∂L/∂φ_j = \tfrac12 \operatorname{Im} ⟨Λ_j| H_j |V_j⟩ = -\tfrac12 ⟨Y ⊗ H_j⟩
+
+times both norms, which Aer gives as an expectation value. Operators shifted by π, ∂W/∂p = ½ W(p + π) for a Pauli
+rotation, are as exact, but one run each through the whole circuit: ten times the work for the paper's circuits, and all
+their states to be handed out. They remain what `derivatives` takes, where every operator itself is wanted. A controlled
+rotation is two Pauli rotations there, ∂W/∂φ = ¼ [W(φ/2 + π) − W(−φ/2 + π)], each half shifted on its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter, ParameterVector
 from torch import Tensor
 
 from qdeq_qiskit.backends.aer import aer_devices, require_aer
+from qdeq_qiskit.backends.engines.aer_circuits import BoundCircuit, adjoint_circuit, choi_circuit, num_ancillas
 from qdeq_qiskit.backends.engines.engine import Engine
-from qdeq_qiskit.backends.evolution import complex_dtype
+from qdeq_qiskit.backends.evolution import basis_columns, complex_dtype, evolve_along
 from qdeq_qiskit.backends.program import GateProgram
-from qdeq_qiskit.backends.slot_circuit import fixed_gate
 
 # Statevectors of one run are kept at once, by Aer and as handed out; more shifts are split over several runs.
 _MAX_BYTES_PER_RUN = 2**26
@@ -47,89 +52,102 @@ class AerEngine(Engine):
     Raises:
         ImportError: Aer is not installed.
         ValueError: a GPU is asked for that Aer or torch does not have; nothing falls back to the CPU.
-        RuntimeError: Aer does not reproduce the program (checked once, at generic angles), or a run failed.
+        RuntimeError: Aer does not reproduce the program or its gradient (checked once, at generic angles), or a run
+            failed.
     """
 
     name: ClassVar[str] = "aer"
 
     def __init__(self, program: GateProgram, *, num_columns: int, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(program, num_columns=num_columns, device=device, dtype=dtype)
-        self._choi = _choi_circuit(program, num_columns)
+        self._complex = complex_dtype(dtype)
+        self._choi = choi_circuit(program, num_columns)
+        self._adjoint = adjoint_circuit(program, num_columns)
         self._simulator, self._run_options = _simulator(device, dtype, self._choi.circuit.num_qubits)
         self._check_against_reference()
 
-    def evaluate(self, angles: Tensor) -> tuple[Tensor, Any]:
-        (states,) = self._runs(self._values(angles)[None])
-        return self._columns(next(states)), None
+    def evaluate(self, angles: Tensor) -> tuple[Tensor, np.ndarray]:
+        """The columns, and the Choi state, (2ⁿ⁺ᵐ,), that `pullback` starts from."""
+        (states,) = self._states(self._choi.values(_numbers(angles))[None])
+        state = next(states)
+        return self._columns(state), state
 
-    def pullback(self, angles: Tensor, kept: Any, cotangent: Tensor) -> Tensor:
-        # Overlaps are taken state by state as Aer hands them out: copies of all would be the memory of all again.
-        bra = cotangent.detach().cpu().numpy().T.astype(complex).ravel()
-        overlaps = [
-            np.vdot(bra, state[: bra.size]).real for states in self._runs(self._shifted(angles)) for state in states
-        ]
-        found = torch.as_tensor(np.array(overlaps), dtype=self.dtype, device=self.device)
-        return self._to_slots(found * self._scale)
+    def pullback(self, angles: Tensor, kept: np.ndarray, cotangent: Tensor) -> Tensor:
+        bra = np.zeros_like(kept, dtype=complex)
+        bra[: cotangent.numel()] = cotangent.detach().cpu().numpy().T.ravel()
+        length, norm = float(np.linalg.norm(bra)), float(np.linalg.norm(kept))
+        if not self.program.num_slots or length == 0 or not np.isfinite(length):
+            return torch.full((self.program.num_slots,), 0 * length, dtype=self.dtype, device=self.device)
+        both = np.concatenate((kept / norm, bra / length)) / np.sqrt(2)
+        values = self._adjoint.values(_numbers(angles))[None]
+        (saved,) = self._run(self._adjoint.from_state(both), self._adjoint, values)
+        found = np.array([saved[str(slot)] for slot in range(self.program.num_slots)])
+        if not np.isfinite(found).all():
+            raise RuntimeError("Aer returned overlaps that are not finite")
+        return torch.as_tensor(-0.5 * length * norm * self._scale * found, dtype=self.dtype, device=self.device)
 
     def derivatives(self, angles: Tensor) -> tuple[Tensor, Tensor]:
-        values = np.concatenate((self._values(angles)[None], self._shifted(angles)))
-        columns = torch.stack([self._columns(state) for states in self._runs(values) for state in states])
+        values = self._choi.values(_numbers(angles))
+        shifted = values + np.pi * np.eye(len(values))  # each plain parameter in turn
+        runs = self._states(np.concatenate((values[None], shifted)))
+        columns = torch.stack([self._columns(state) for states in runs for state in states])
         return columns[0], self._to_slots(columns[1:])
 
     @property
     def _scale(self) -> float:
         """2^(m/2), by which columns are longer than their parts of a state."""
-        return 2 ** ((self._choi.circuit.num_qubits - self.program.num_qubits) / 2)
+        return 2 ** (num_ancillas(self.num_columns) / 2)
 
     def _columns(self, state: np.ndarray) -> Tensor:
         """W's columns, (2ⁿ, d), of a Choi state."""
         columns = state.reshape(-1, 2**self.program.num_qubits)[: self.num_columns].T * self._scale
-        return torch.as_tensor(columns, dtype=complex_dtype(self.dtype), device=self.device)
-
-    def _values(self, angles: Tensor) -> np.ndarray:
-        """The bound values p, (A,), of the A plain parameters."""
-        return self._choi.factors * angles.detach().cpu().numpy().astype(float)[self._choi.slots]
-
-    def _shifted(self, angles: Tensor) -> np.ndarray:
-        """One row for each plain parameter, with that parameter shifted by π: (A, A)."""
-        return self._values(angles) + np.pi * np.eye(len(self._choi.slots))
+        return torch.as_tensor(columns, dtype=self._complex, device=self.device)
 
     def _to_slots(self, shifted: Tensor) -> Tensor:
-        """Chain rule from the A shifted operators (or their overlaps), (A, ...), to the G slots, (G, ...)."""
+        """Chain rule from the A shifted operators, (A, ...), to the G slots, (G, ...)."""
         factors = torch.as_tensor(0.5 * self._choi.factors, dtype=self.dtype, device=self.device)
         index = torch.as_tensor(self._choi.slots, device=self.device)
         result = shifted.new_zeros(self.program.num_slots, *shifted.shape[1:])
         return result.index_add_(0, index, shifted * factors.reshape(-1, *(1,) * (shifted.ndim - 1)))
 
-    def _runs(self, values: np.ndarray) -> Iterator[Iterator[np.ndarray]]:
+    def _states(self, values: np.ndarray) -> Iterator[Iterator[np.ndarray]]:
         """Choi states, one for each row of `values`, (S, A), in runs of as many as memory takes."""
         rows = max(1, _MAX_BYTES_PER_RUN // (2**self._choi.circuit.num_qubits * _BYTES_PER_AMPLITUDE))
         for start in range(0, len(values), rows):
-            yield self._run(values[start : start + rows])
+            run = self._run(self._choi.circuit, self._choi, values[start : start + rows])
+            yield (_checked(np.asarray(saved["statevector"])) for saved in run)
 
-    def _run(self, values: np.ndarray) -> Iterator[np.ndarray]:
-        """The states of one Aer run, for values (S, A)."""
-        binds = [dict(zip(self._choi.parameters, values.T.tolist(), strict=True))] if values.shape[1] else None
-        result = self._simulator.run(self._choi.circuit, parameter_binds=binds, **self._run_options).result()
+    def _run(self, circuit: QuantumCircuit, bound: BoundCircuit, values: np.ndarray) -> Iterator[dict[str, Any]]:
+        """What one Aer run of a circuit with these parameters saves, for values (S, A)."""
+        binds = [dict(zip(bound.parameters, values.T.tolist(), strict=True))] if values.shape[1] else None
+        result = self._simulator.run(circuit, parameter_binds=binds, **self._run_options).result()
         if not result.success:
             raise RuntimeError(f"Aer failed: {result.status}")
         wanted = "GPU" if self.device.type == "cuda" else "CPU"
         devices = {experiment.metadata["device"] for experiment in result.results}
         if len(result.results) != len(values) or devices != {wanted}:
             raise RuntimeError(
-                f"Aer returned {len(result.results)} states from {sorted(devices)}, not {len(values)} from {wanted}"
+                f"Aer returned {len(result.results)} results from {sorted(devices)}, not {len(values)} from {wanted}"
             )
-        for row in range(len(values)):
-            state = np.asarray(result.data(row)["statevector"])
-            norm = np.linalg.norm(state)
-            if not abs(norm - 1) < 1e-3:
-                raise RuntimeError(f"Aer returned a state of norm {norm}, which should be 1")
-            yield state
+        return (result.data(row) for row in range(len(values)))
 
     def _check_against_reference(self) -> None:
-        """Aer reports success even for gates whose binding it got wrong, so each circuit is compared once."""
+        """Aer reports success even for gates whose binding it got wrong, so each circuit is compared once.
+
+        Gradients are compared along one generic direction, for which the reference keeps no state of every gate.
+        """
         angles = torch.linspace(0.3, 2.9, self.program.num_slots, dtype=self.dtype, device=self.device)
-        error = (self.evaluate(angles)[0] - self.reference_columns(angles)).abs().max().item()
+        direction = angles.cos() + 1.5
+        start = basis_columns(self.program.num_qubits, self.num_columns, dtype=self._complex, device=self.device)
+        reference, tangent = evolve_along(self.program, angles, direction, start.T)
+        columns, kept = self.evaluate(angles)
+        phases = torch.arange(columns.numel(), dtype=self.dtype, device=self.device).view_as(columns)
+        cotangent = torch.polar(torch.full_like(phases, columns.numel() ** -0.5), phases)
+        along = self.pullback(angles, kept, cotangent) @ direction
+        error = max(
+            (columns - reference.T).abs().max().item(),
+            (along - (cotangent.conj() * tangent.T).sum().real).abs().item(),
+        )
         if not error < (1e-10 if self.dtype == torch.float64 else 1e-4):
             names = sorted({operation.name for operation in self.program.operations})
             raise RuntimeError(
@@ -138,14 +156,15 @@ class AerEngine(Engine):
             )
 
 
-@dataclass(frozen=True)
-class _ChoiCircuit:
-    """The circuit given to Aer, and how its A plain parameters follow from the slots: p_a = factors[a] φ[slots[a]]."""
+def _numbers(angles: Tensor) -> np.ndarray:
+    return angles.detach().cpu().numpy().astype(float)
 
-    circuit: QuantumCircuit
-    parameters: tuple[Parameter, ...]
-    slots: np.ndarray
-    factors: np.ndarray
+
+def _checked(state: np.ndarray) -> np.ndarray:
+    norm = np.linalg.norm(state)
+    if not abs(norm - 1) < 1e-3:
+        raise RuntimeError(f"Aer returned a state of norm {norm}, which should be 1")
+    return state
 
 
 def _simulator(device: torch.device, dtype: torch.dtype, qubits: int) -> tuple[Any, dict[str, Any]]:
@@ -165,41 +184,3 @@ def _simulator(device: torch.device, dtype: torch.dtype, qubits: int) -> tuple[A
             "qiskit-aer and a CUDA build of torch, or choose device 'cpu'"
         )
     return aer.AerSimulator(device="GPU", **options), {"target_gpus": [device.index or 0]}
-
-
-# Each slot's gate as plain Pauli rotations: (gate, which of its qubits, p / φ). CRY's second half is a ZY rotation,
-# which Aer has not: it is the ZX one between S† and S on the target, since S X S† = Y.
-_HALVES = {
-    "crx": (("rx", (1,), 0.5), ("rzx", (0, 1), -0.5)),
-    "cry": (("ry", (1,), 0.5), ("sdg", (1,), None), ("rzx", (0, 1), -0.5), ("s", (1,), None)),
-    "crz": (("rz", (1,), 0.5), ("rzz", (0, 1), -0.5)),
-}
-
-
-def _choi_circuit(program: GateProgram, num_columns: int) -> _ChoiCircuit:
-    """Wire w is Aer's qubit n−1−w, so that rows are in wire order; the ancillas above them count the columns."""
-    num_qubits = program.num_qubits
-    ancillas = (num_columns - 1).bit_length()
-    circuit = QuantumCircuit(num_qubits + ancillas)
-    for qubit in range(ancillas):
-        circuit.h(qubit)
-        circuit.cx(qubit, num_qubits + qubit)
-    free = iter(ParameterVector("p", 2 * program.num_slots))
-    parameters, slots, factors = [], [], []
-    for operation in program.operations:
-        qubits = [num_qubits - 1 - wire for wire in operation.wires]
-        if operation.slot is None:
-            circuit.append(fixed_gate(operation), qubits[::-1])
-            continue
-        everywhere = tuple(range(len(qubits)))
-        for name, which, factor in _HALVES.get(operation.name, ((operation.name, everywhere, 1.0),)):
-            targets = [qubits[index] for index in which]
-            if factor is None:
-                getattr(circuit, name)(*targets)
-                continue
-            parameters.append(next(free))
-            slots.append(operation.slot)
-            factors.append(factor)
-            getattr(circuit, name)(parameters[-1], *targets)
-    circuit.append(require_aer().library.SaveStatevector(circuit.num_qubits), circuit.qubits)
-    return _ChoiCircuit(circuit, tuple(parameters), np.array(slots, dtype=int), np.array(factors, dtype=float))
