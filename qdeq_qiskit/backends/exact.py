@@ -18,7 +18,7 @@ from qdeq_qiskit.backends.engines import Engine, make_engine, resolve_engine
 from qdeq_qiskit.backends.evolution import complex_dtype, evolve
 from qdeq_qiskit.backends.maps import AmplitudeStates, AmplitudeStatesMap, LiftedMap, QuadraticMap
 from qdeq_qiskit.backends.maps.parts import in_parts
-from qdeq_qiskit.backends.maps.product_state import MOST_RECORDED
+from qdeq_qiskit.backends.maps.product_state import MOST_AMPLITUDES, MOST_RECORDED
 from qdeq_qiskit.backends.operator_layer import OperatorLayer
 from qdeq_qiskit.backends.product_choice import ONE_JACOBIAN, ONE_VALUE, SOLVE, Way
 from qdeq_qiskit.backends.product_form import product_form
@@ -84,17 +84,17 @@ class ExactLayer(OperatorLayer):
             wide_products=True,
             wide_amplitudes=qnn.num_amplitudes is not None,
         )
-        # Aer gives all columns of the weight block at once, for which there may be too many qubits.
-        engine = "torch" if _is_wide(parts) else asked
-        by_factors = engine == "torch"
+        by_factors = asked == "torch"
         observables, form = qnn.observables, None
         if parts.kind == "product":
             form = product_form(parts, observables)
             parts, observables = form.parts, form.observables
-        columns = _num_columns(qnn, parts)
+        # Aer gives all columns of the weight block at once: where these are too many it is given the states instead.
+        by_aer = asked == "aer" and _is_wide(parts)
+        columns = 1 if by_aer else _num_columns(qnn, parts)
         takes_gates = by_factors and is_diagonal(observables)  # Aer simulates all of them
         suffix, trailing = split_trailing(parts.suffix) if takes_gates else (parts.suffix, ())
-        built = make_engine(engine, suffix, num_columns=columns, device=device, precision=precision)
+        built = make_engine(asked, suffix, num_columns=columns, device=device, precision=precision)
         super().__init__(qnn, device=built.device, dtype=built.dtype, weight=weight)
         self.parts, self.engine = parts, built
         self.readout = Readout(observables, behind=trailing)
@@ -109,18 +109,23 @@ class ExactLayer(OperatorLayer):
         if parts.kind == "amplitude" and qnn.num_amplitudes is not None and by_factors and not _is_wide(parts):
             self._choice = _amplitude_choice(qnn.num_amplitudes, self.readout, built)
             self._states = _AmplitudeStatesMaps(AmplitudeStates(built, self.readout), self.readout.num_bases)
-        self._instead = asked == "aer" and _is_wide(given)
-        if self.parts.kind == "general" or self._instead:
+        self._announced = ""
+        if by_aer:
+            from qdeq_qiskit.backends.engines.aer_engine import AerEngine
+
+            assert isinstance(built, AerEngine)
+            self._announced = f". {built.announcement(min(256, max(1, MOST_AMPLITUDES // 2**qnn.num_qubits)))}"
+        if self.parts.kind == "general" or self._announced:
             _log.warning("%s", self.explanation)
 
     @property
     def explanation(self) -> str:
         """How the circuit is evaluated, in one sentence."""
-        if self._instead or (self.parts.kind == "general" and self.engine.name != "torch"):
+        if self.parts.kind == "general" and self.engine.name != "torch":
             return f"{self.parts.explanation}; that is done in torch, not by Aer"
         if self._choice is not None:
             return f"{self.parts.explanation}, or every sample's state through the weight block where that is cheaper"
-        return self.parts.explanation if self._product is None else self._product.explanation
+        return (self.parts.explanation if self._product is None else self._product.explanation) + self._announced
 
     @property
     def engine_name(self) -> str:

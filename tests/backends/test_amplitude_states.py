@@ -177,13 +177,6 @@ def test_more_amplitudes_than_operators_are_built_for_train_through_states():
     assert layer(torch.randn(2, 600)).shape == (2, 10)
 
 
-def test_an_aer_engine_says_that_so_many_amplitudes_are_done_in_torch(caplog):
-    qnn = QNNCircuit.compose(amplitude_encoder(10, 600), qdeq_ansatz(10), z_readout(10), num_amplitudes=600)
-    layer = ExactLayer(qnn, engine="aer")
-    assert "not by Aer" in caplog.text
-    assert layer.engine_name == "torch"
-
-
 def test_circuits_that_do_not_factor_are_differentiated_in_parts(monkeypatch):
     encoder = qdeq_small()
     encoder.rx(Parameter("x"), 1)

@@ -70,27 +70,43 @@ def choi_circuit(program: GateProgram, num_columns: int) -> BoundCircuit:
         draft.circuit.cx(qubit, program.num_qubits + qubit)
     for operation in program.operations:
         draft.append(operation)
-    draft.circuit.append(require_aer().library.SaveStatevector(draft.circuit.num_qubits), draft.circuit.qubits)
+    draft.save_state()
     return draft.finished()
 
 
-def adjoint_circuit(program: GateProgram, num_columns: int) -> BoundCircuit:
-    """W's gates undone from the last one on, ⟨Y ⊗ H_j⟩ saved under the label j wherever a gate j with an angle stands.
+def forward_circuit(program: GateProgram, ancillas: int) -> BoundCircuit:
+    """W on states that ancillas count; saves what becomes of them."""
+    draft = _Draft(program, QuantumCircuit(program.num_qubits + ancillas))
+    for operation in program.operations:
+        draft.append(operation)
+    draft.save_state()
+    return draft.finished()
 
-    Y acts on one more qubit, above those of the Choi circuit, and H_j is the gate's generator. What comes before the
-    first such gate is left alone.
+
+def adjoint_circuit(program: GateProgram, ancillas: int, *, overlaps: bool = True, whole: bool = False) -> BoundCircuit:
+    """W's gates undone from the last one on.
+
+    Args:
+        program: W.
+        ancillas: qubits that count columns or states.
+        overlaps: whether ⟨Y ⊗ H_j⟩ is saved, under the label j, wherever a gate j with an angle stands. Y acts on one
+            more qubit, above all others, and H_j is the gate's generator.
+        whole: whether all gates are undone and the state is saved; otherwise those before the first angle are left.
     """
-    draft = _Draft(program, QuantumCircuit(program.num_qubits + num_ancillas(num_columns) + 1))
+    draft = _Draft(program, QuantumCircuit(program.num_qubits + ancillas + overlaps))
     left = program.num_slots
     for operation in reversed(program.operations):
-        if left == 0:
+        if left == 0 and not whole:
             break
         if operation.slot is not None:
-            observable, qubits = _overlap(operation.name), draft.qubits(operation)
-            save = require_aer().library.SaveExpectationValue(observable, label=str(operation.slot))
-            draft.circuit.append(save, [*qubits[::-1], draft.circuit.num_qubits - 1])
             left -= 1
+            if overlaps:
+                qubits = [*draft.qubits(operation)[::-1], draft.circuit.num_qubits - 1]
+                save = require_aer().library.SaveExpectationValue(_overlap(operation.name), label=str(operation.slot))
+                draft.circuit.append(save, qubits)
         draft.append(operation, undo=True)
+    if whole:
+        draft.save_state()
     return draft.finished()
 
 
@@ -112,6 +128,9 @@ class _Draft:
     def finished(self) -> BoundCircuit:
         slots, factors = np.array(self._slots, dtype=int), np.array(self._factors, dtype=float)
         return BoundCircuit(self.circuit, tuple(self._parameters), slots, factors)
+
+    def save_state(self) -> None:
+        self.circuit.append(require_aer().library.SaveStatevector(self.circuit.num_qubits), self.circuit.qubits)
 
     def qubits(self, operation: Operation) -> list[int]:
         """Aer's, in the order of the operation's wires."""

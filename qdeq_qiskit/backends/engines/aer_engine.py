@@ -20,6 +20,7 @@ rotation is two Pauli rotations there, ∂W/∂φ = ¼ [W(φ/2 + π) − W(−φ
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from torch import Tensor
 
 from qdeq_qiskit.backends.aer import aer_devices, require_aer
 from qdeq_qiskit.backends.engines.aer_circuits import BoundCircuit, adjoint_circuit, choi_circuit, num_ancillas
+from qdeq_qiskit.backends.engines.aer_states import AerStates, Applied
 from qdeq_qiskit.backends.engines.engine import Engine
 from qdeq_qiskit.backends.evolution import basis_columns, complex_dtype, evolve_along
 from qdeq_qiskit.backends.program import GateProgram
@@ -45,7 +47,8 @@ class AerEngine(Engine):
 
     Args:
         program: the weight block.
-        num_columns: d, the number of basis states that inputs can reach.
+        num_columns: d, the number of basis states that inputs can reach; with fewer than all, `apply` sends states
+            through Aer.
         device: "cpu" for Aer's CPU, "cuda" for its GPU (one GPU: binding over several gives wrong results in Aer).
         dtype: float64 for double precision, float32 for single.
 
@@ -62,8 +65,9 @@ class AerEngine(Engine):
         super().__init__(program, num_columns=num_columns, device=device, dtype=dtype)
         self._complex = complex_dtype(dtype)
         self._choi = choi_circuit(program, num_columns)
-        self._adjoint = adjoint_circuit(program, num_columns)
+        self._adjoint = adjoint_circuit(program, num_ancillas(num_columns))
         self._simulator, self._run_options = _simulator(device, dtype, self._choi.circuit.num_qubits)
+        self._through = AerStates(program, self._run)
         self._check_against_reference()
 
     def evaluate(self, angles: Tensor) -> tuple[Tensor, np.ndarray]:
@@ -92,6 +96,41 @@ class AerEngine(Engine):
         runs = self._states(np.concatenate((values[None], shifted)))
         columns = torch.stack([self._columns(state) for states in runs for state in states])
         return columns[0], self._to_slots(columns[1:])
+
+    def factors(self, angles: Tensor) -> Tensor:
+        """W as one matrix where all of its columns are known, (1, 2ⁿ, 2ⁿ); otherwise φ, (G,): Aer takes states."""
+        return super().factors(angles) if self._has_whole else angles.to(self.dtype)
+
+    def apply(self, factors: Tensor, states: Tensor) -> Tensor:
+        return super().apply(factors, states) if self._has_whole else self._applied(factors, states, adjoint=False)
+
+    def apply_adjoint(self, factors: Tensor, states: Tensor) -> Tensor:
+        if self._has_whole:
+            return super().apply_adjoint(factors, states)
+        return self._applied(factors, states, adjoint=True)
+
+    def announcement(self, samples: int) -> str:
+        """What it costs to send so many samples' states through W by Aer, as measured on them."""
+        angles = torch.ones(self.program.num_slots, dtype=self.dtype, device=self.device)
+        states = torch.ones(2**self.program.num_qubits, samples, dtype=self._complex, device=self.device)
+        self._through.forward(angles, states)  # the first run starts Aer, which takes longer
+        start = time.perf_counter()
+        self._through.forward(angles, states)
+        seconds = time.perf_counter() - start
+        return (
+            f"Aer takes {seconds:.2g} seconds to send the states of {samples} samples through the weight block, "
+            "and about four times as long to come back with gradients"
+        )
+
+    @property
+    def _has_whole(self) -> bool:
+        return self.num_columns == 2**self.program.num_qubits
+
+    def _applied(self, angles: Tensor, states: Tensor, *, adjoint: bool) -> Tensor:
+        if states.numel() == 0:
+            return states
+        found: Tensor = Applied.apply(angles, states.flatten(1), self._through, adjoint)
+        return found.view_as(states)
 
     @property
     def _scale(self) -> float:
