@@ -19,10 +19,10 @@ from tiny_reproduction import TINY, trained, write_reproduction
 
 QDEQ = [sys.executable, "-m", "qdeq_qiskit.cli"]
 ALL = {"tiny-seed0", "tiny-seed1", "direct-seed0", "direct-seed1", "coherent-seed0"}
-LONG = TINY.replace("epochs: 2", "epochs: 60")
+LONG = TINY.replace("epochs: 2", "epochs: 12")
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -46,9 +46,11 @@ def test_a_killed_command_goes_on_where_it_was_and_trains_nothing_twice(tmp_path
     write_reproduction(tmp_path)
     (tmp_path / "tiny.yaml").write_text(LONG)
     process = begun(tmp_path)
-    wait_until(lambda: bool(trained(tmp_path / "out")) and len(epochs(tmp_path)) > 1)
-    process.kill()
-    process.communicate()
+    try:
+        wait_until(lambda: bool(trained(tmp_path / "out")) and len(epochs(tmp_path)) > 1)
+    finally:
+        process.kill()
+        process.communicate()
     done, before = trained(tmp_path / "out"), epochs(tmp_path)
     ended = subprocess.run(
         [*QDEQ, "reproduce", "small.yaml", "--out", "out", "--workers", "2"],
