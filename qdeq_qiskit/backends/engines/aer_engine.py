@@ -119,7 +119,7 @@ class AerEngine(Engine):
         seconds = time.perf_counter() - start
         return (
             f"Aer takes {seconds:.2g} seconds to send the states of {samples} samples through the weight block, "
-            "and about four times as long to come back with gradients"
+            "and more to come back with gradients"
         )
 
     @property
