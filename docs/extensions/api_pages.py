@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from torch import nn
+
 PACKAGES = (
     "circuits",
     "equilibrium",
@@ -68,5 +70,7 @@ def _options(thing: Any, directive: str) -> Iterator[str]:
         yield "   :no-value:"
     if directive == "autoclass":
         yield "   :members:"
+        if issubclass(thing, nn.Module):  # what its bases here offer, but not all that torch has
+            yield f"   :inherited-members: {nn.Module.__name__}"
         if issubclass(thing, tuple):  # the fields of a named tuple are told under its attributes
             yield f"   :exclude-members: {', '.join(getattr(thing, '_fields', ()))}"

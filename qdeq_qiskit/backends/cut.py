@@ -163,7 +163,7 @@ def _size(cone: tuple[frozenset[int], int]) -> int:
 
 
 def _light_cone(late: Sequence[Operation], support: frozenset[int]) -> frozenset[int]:
-    cone = set(support)
+    cone = set(support) or {0}  # the identity sees no wire, but operators need one
     for operation in reversed(late):
         if not cone.isdisjoint(operation.wires):
             cone.update(operation.wires)

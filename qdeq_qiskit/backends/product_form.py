@@ -124,8 +124,8 @@ class _Wire:
                     rest = np.eye(2, dtype=complex)
                 continue
             axis = rest @ generator(turns[-1].name) @ rest.conj().T  # of the last rotation, seen from here
-            if np.allclose(axis, h) or np.allclose(axis, -h):
-                sum_of_both = turns[-1].angle + angle if np.allclose(axis, h) else turns[-1].angle - angle
+            if _is_same(axis, h) or _is_same(axis, -h):
+                sum_of_both = turns[-1].angle + angle if _is_same(axis, h) else turns[-1].angle - angle
                 turns[-1] = replace(turns[-1], angle=sum_of_both)
             else:
                 turns.append(_Turn(rest, operation.name, angle))
@@ -136,7 +136,7 @@ class _Wire:
     def absorbed(self) -> np.ndarray | None:
         """V, (2, 2), if this wire's state is V|0⟩, or V RY(φ)|0⟩ with the angle φ of its one turn; else None."""
         if not self.turns:
-            return np.eye(2) if _is_kept(np.diag([1.0, -1.0]), self.rest[:, 0]) else self.rest
+            return np.eye(2) if abs(self.rest[1, 0]) < _ROUNDING else self.rest
         if len(self.turns) > 1:
             return None
         (turn,) = self.turns
@@ -152,12 +152,17 @@ _ROUNDING = 1e-12
 
 def _is_kept(h: np.ndarray, state: np.ndarray) -> bool:
     """Whether a state is an eigenvector of H, with H² = 1."""
-    return bool(abs(abs(state.conj() @ h @ state) - 1) < _ROUNDING)
+    moved = h @ state
+    return _is_same(moved, (state.conj() @ moved) * state)
+
+
+def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.allclose(one, other, rtol=0, atol=_ROUNDING)
 
 
 def _exact(matrix: np.ndarray) -> np.ndarray:
     """The identity itself where there is only rounding between."""
-    return np.eye(2) if np.allclose(matrix, np.eye(2), rtol=0, atol=_ROUNDING) else matrix
+    return np.eye(2) if _is_same(matrix, np.eye(2)) else matrix
 
 
 def _reordered(observable: SparsePauliOp, order: Sequence[int]) -> SparsePauliOp:

@@ -19,14 +19,13 @@ from qdeq_qiskit.backends.solver_choice import SolverChoice
 from qdeq_qiskit.circuits import QNNCircuit
 from qdeq_qiskit.equilibrium import Equilibrium, nearest_lift
 from qdeq_qiskit.models.classical_map import INITIAL_BOUND, ClassicalLayer
-from qdeq_qiskit.models.output import ClassifierOutput, read_equilibrium, restart_shots
+from qdeq_qiskit.models.equilibrium_model import EquilibriumModel
 from qdeq_qiskit.models.recipe import ClassifierRecipe, ModelRecipe
-from qdeq_qiskit.models.tensors import copies_of, take_over
 from qdeq_qiskit.recipes import nearest
 
 
 @final
-class QDEQClassifier(nn.Module):
+class QDEQClassifier(EquilibriumModel):
     """Images → features x → equilibrium z* = R w* → dropout → ReLU → linear head → logits.
 
     Args:
@@ -141,22 +140,6 @@ class QDEQClassifier(nn.Module):
             raise ValueError(f"{len(bad)} images have NaN or infinite pixels, the first is image {int(bad[0])}")
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, (B, classes), of images, (B, height, width)."""
-        return self.solve(images).logits
-
-    def solve(self, images: Tensor) -> ClassifierOutput:
-        """Logits of images, (B, height, width), with the equilibrium that they were read from."""
-        return self.classify(self.features(images))
-
-    def classify(self, features: Tensor) -> ClassifierOutput:
-        """Logits of features, (B, d), with the equilibrium that they were read from."""
-        return read_equilibrium(self.equilibrium, self._read, features, training=self.training)
-
-    def restart_shots(self, stream: int) -> None:
-        """Whatever was drawn before, shots from here on are those of the backend's seed and `stream`, at least 0."""
-        restart_shots(self.equilibrium.layer, stream)
-
     def on_backend(self, backend: Backend) -> QDEQClassifier:
         """The same weights, copied, on another backend.
 
@@ -170,20 +153,7 @@ class QDEQClassifier(nn.Module):
         other.load_tensors(self.tensors())
         return other.train(self.training)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What is learned, by name: copies on the CPU."""
-        return copies_of(self._learned())
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what was learned.
-
-        Raises:
-            ValueError: a tensor is missing or superfluous, has another shape, or holds a NaN.
-        """
-        take_over(self._learned(), tensors)
-
     def _read(self, state: Tensor) -> Tensor:
-        """Logits, (B, classes), of states z*, (B, d)."""
         logits: Tensor = self.head(torch.relu(self.dropout(state)))
         return logits
 

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from qdeq_qiskit.equilibrium import Equilibrium
-from qdeq_qiskit.models.output import ClassifierOutput, read_equilibrium, restart_shots
+from qdeq_qiskit.models.equilibrium_model import EquilibriumModel
 from qdeq_qiskit.models.penalty_schedule import PenaltySchedule
-from qdeq_qiskit.models.tensors import copies_of, take_over
 
 
 @final
-class DEQClassifier(nn.Module):
+class DEQClassifier(EquilibriumModel):
     """Inputs → embedding → equilibrium z* → dropout → head → logits, of any torch modules.
 
     The equilibrium may be that of a circuit on a backend, of a quantum neural network of one's own, or of a classical
@@ -73,34 +72,8 @@ class DEQClassifier(nn.Module):
             raise ValueError(f"{len(bad)} inputs hold NaN or infinite values, the first is input {int(bad[0])}")
         return inputs
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of inputs, (B, ...)."""
-        return self.solve(inputs).logits
-
-    def solve(self, inputs: Tensor) -> ClassifierOutput:
-        """Logits of inputs, (B, ...), with the equilibrium that they were read from."""
-        return self.classify(self.features(inputs))
-
-    def classify(self, features: Tensor) -> ClassifierOutput:
-        """Logits of what `features` gave, with the equilibrium that they were read from."""
-        embedded = features if self.embedding is None else self.embedding(features)
-        return read_equilibrium(self.equilibrium, self._read, embedded, training=self.training)
-
-    def restart_shots(self, stream: int) -> None:
-        """Whatever was drawn before, shots from here on are those of the layer's seed and `stream`, at least 0."""
-        restart_shots(self.equilibrium.layer, stream)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What is learned, by name: copies on the CPU."""
-        return copies_of(self._learned())
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what was learned.
-
-        Raises:
-            ValueError: a tensor is missing or superfluous, has another shape, or holds a NaN.
-        """
-        take_over(self._learned(), tensors)
+    def _embedded(self, features: Tensor) -> Tensor:
+        return features if self.embedding is None else self.embedding(features)
 
     def _read(self, state: Tensor) -> Tensor:
         logits: Tensor = self.head(self.dropout(state))

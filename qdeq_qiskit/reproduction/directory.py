@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qdeq_qiskit.files import is_unfinished, remove_unfinished, write_atomically
-from qdeq_qiskit.reproduction.recipe import ReproductionRecipe
+from qdeq_qiskit.reproduction.recipe import PaperTable, ReproductionRecipe
 from qdeq_qiskit.resolved import resolved
 from qdeq_qiskit.studies.bookkeeping import LOCK, Bookkeeping, read_if_whole
 from qdeq_qiskit.training.errors import RunError
@@ -118,6 +118,10 @@ class ReproductionDirectory:
         prefix = f"{recipe}-seed"
         texts = (path.name.removeprefix(prefix) for path in self.runs.glob(f"{prefix}*"))
         yield from sorted(int(text) for text in texts if text.isascii() and text.isdecimal())
+
+    def has_any(self, table: PaperTable) -> bool:
+        """Whether a run of a table was measured; its seed does not matter."""
+        return any(any(self.measured.glob(f"{name}-seed[0-9]*.json")) for name in table.row_names)
 
     def measures(self, run: str) -> dict[str, Any] | None:
         """What was measured of a finished run besides its result; None if nothing was yet."""

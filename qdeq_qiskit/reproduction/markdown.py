@@ -126,18 +126,22 @@ def notes(plan: Plan) -> list[str]:
     """What each column means, and which figures were not measured here."""
     found = [
         "- **test accuracy**: of the epoch with the least validation loss, on the whole test set; the mean over seeds "
-        "± the sample standard deviation over seeds, which one seed does not have.",
+        "± the sample standard deviation over seeds, which one seed does not have. Which row is called the best "
+        "follows from this number, too, which flatters that row a little.",
         "- **residual**: ‖f(w) − w‖ / ‖f(w)‖ at the test images' states, the median over images, then over seeds. For "
         "a direct model it is that of its last layer, which seeks no fixed point; a coherent model of several layers "
         "has none.",
-        "- **evaluations**: of the map, for one test image, in the mean; each is one circuit with its measurements.",
+        "- **evaluations**: of the map, for one test image, in the mean; each is one circuit with its measurements. A "
+        "coherent model evaluates one circuit with a repeated ansatz: what its layers cost is its two-qubit depth.",
         "- **CPU time**: of all training and validation epochs, in seconds of one core, in the mean over seeds; other "
         "programs' load is not in it. Runs of an earlier version have none.",
         "- **memory**: the most resident memory during the run over what the process held before it, the largest of "
-        "the seeds; data and model are in it, libraries are not. Linux alone tells it.",
+        "the seeds; data and model are in it, libraries are not. Where it is the same for all rows of a table it is "
+        "that of reading and splitting the images, and training took less. Linux alone tells it.",
         f"- **two-qubit depth**: layers of two-qubit gates of one circuit, encoder included, compiled for "
         f"`{plan.recipe.depth_target}` at optimisation level 3 with transpiler seed 0.",
-        "- **weights**: of the map (for a circuit, its angles) + of the linear head.",
+        "- **weights**: of the map (for a circuit, its angles) + of the linear head. All layers of a model have the "
+        "same weights, so that more layers are no more weights.",
         f"- **{CONTROL}** sees the same pooled pixels, is deterministic, and so has no seeds.",
     ]
     if plan.quick:

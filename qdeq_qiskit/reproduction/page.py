@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 PICTURES = Path("images") / "results"
 _CAPTIONS = {
     "accuracy-layers": "Test accuracy against the number of layers, equilibria to the right. Bars are one sample "
-    "standard deviation over seeds to either side; the dashed line is logistic regression on the same pixels.",
-    "accuracy-evaluations": "Test accuracy against what one answer costs: evaluations of the map for one image.",
+    "standard deviation over seeds to either side, and one seed has none; the dashed line is logistic regression on "
+    "the same pixels. Points that would hide each other are set beside each other.",
+    "accuracy-evaluations": "Test accuracy against what one answer costs: evaluations of the map for one image. A "
+    "coherent model evaluates one circuit, which is the deeper the more layers (L) it has.",
     "residual": "How far the state that is read is from a fixed point: medians over images and seeds, bars from the "
     "smallest to the largest seed.",
 }
@@ -79,8 +81,8 @@ def _origin(reproduced: Reproduced) -> list[str]:
     if begun:
         found.append(f"- Trained from {begun[0][:10]} to {begun[-1][:10]} with {'; '.join(sorted(used))}.")
     found += [
-        "- Data: validation images are a fifth of the training images, the same for every seed; the test set is the "
-        "official one, and was looked at once, with the weights of the best validation epoch.",
+        "- Data: the images are split once, in the same way for every row and seed with the same `data` in its recipe; "
+        "those for testing were looked at with the weights of the best validation epoch alone.",
         "- Each row is a training recipe in `training/`; the tables are `reproductions/"
         f"{reproduced.plan.name}.yaml`. Every run with its seed is a line of `runs.csv` in the folder of the command.",
     ]

@@ -111,6 +111,29 @@ def with_runs_there(plan: Plan, directory: ReproductionDirectory) -> Plan:
     return replace(plan, rows=tuple(map(widened, plan.rows)))
 
 
+def with_tables_there(plan: Plan, path: Path, directory: ReproductionDirectory) -> Plan:
+    """The plan with the tables that have measured runs in the folder, besides those that are asked for: the files of
+    the folder show them, too.
+
+    Args:
+        plan: what is asked for.
+        path: the file of its recipe.
+        directory: the folder.
+
+    Raises:
+        RecipeError: a row's recipe of such a table is missing or wrong.
+        RunError: a run in the folder is another than its row's.
+    """
+    others = tuple(table.name for table in plan.recipe.tables if table not in plan.tables and directory.has_any(table))
+    if not others:
+        return plan
+    more = with_runs_there(make_plan(path, tables=others, quick=plan.quick), directory)
+    _refuse([text for planned in more.rows for text in _other_recipes(planned, directory)])
+    tables = tuple(table for table in plan.recipe.tables if table in (*plan.tables, *more.tables))
+    rows = [planned for table in tables for planned in (*plan.of(table.name), *more.of(table.name))]
+    return replace(plan, tables=tables, rows=tuple(rows))
+
+
 def check(plan: Plan, directory: ReproductionDirectory, data_dir: Path | None) -> None:
     """See that the data are there, that every row's parts fit, and that runs in the folder are those of the rows.
 

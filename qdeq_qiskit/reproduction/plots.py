@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,6 +22,7 @@ from qdeq_qiskit.training.report.style import INK, MUTED, style
 PIXELS_PER_INCH = 110
 LEGEND_COLUMN_INCHES = 2.6
 EQUILIBRIUM_X = 16.0
+SAME_PLACE, STEP_ASIDE = 1.03, 1.04
 MARKERS = ("o", "s", "^", "D", "v")
 NAMES = ("accuracy-layers", "accuracy-evaluations", "residual")
 
@@ -35,6 +36,7 @@ class Point:
         values: of its seeds.
         label: what the legend calls it.
         colour, marker: how it is drawn.
+        note: what stands beside it.
     """
 
     x: float
@@ -42,6 +44,7 @@ class Point:
     label: str
     colour: str
     marker: str
+    note: str = ""
 
 
 def draw_all(plan: Plan, lines: Sequence[Line], folder: Path) -> None:
@@ -81,7 +84,7 @@ def _write(figure: Figure, path: Path) -> None:
 def _by_layers(axes: Axes, lines: Sequence[Line]) -> None:
     """Accuracy against layers; equilibria stand to the right, as they have no number of them."""
     points = list(_points(lines, "accuracy", _layer_place))
-    _draw(axes, points, joined=True)
+    _draw(axes, _set_apart(points), joined=True)
     _control(axes, lines)
     ticks = sorted({point.x for point in points if point.x < EQUILIBRIUM_X})
     axes.set_xscale("log")
@@ -100,7 +103,7 @@ def _layer_place(line: Line, position: int) -> float:
 
 def _by_evaluations(axes: Axes, lines: Sequence[Line]) -> None:
     """Accuracy against evaluations of the map for one image."""
-    _draw(axes, list(_points(lines, "accuracy", lambda line, _: float(np.mean(line.values("evaluations"))))))
+    _draw(axes, _set_apart(_points(lines, "accuracy", lambda line, _: float(np.mean(line.values("evaluations"))))))
     _control(axes, lines)
     axes.set_xscale("log")
     places = [place for place in (1, 2, 3, 5, 10, 20, 50) if axes.get_xlim()[0] <= place <= axes.get_xlim()[1]]
@@ -140,8 +143,24 @@ def _points(lines: Sequence[Line], value: str, place: Callable[[Line, int], floa
             label = "classical map" if row.mode == CLASSICAL else f"{kind}, {row.encoding}"
             if row.recipe.model.warmup_steps:
                 colour = WARM
-            yield Point(place(line, equilibria), tuple(values), label, colour, marker)
+            note = f"L = {row.layers}" if row.mode == "coherent" else ""
+            yield Point(place(line, equilibria), tuple(values), label, colour, marker, note)
         equilibria += row.layers is None
+
+
+def _set_apart(points: Iterable[Point]) -> list[Point]:
+    """Points of nearly one place on a logarithmic axis, beside each other, so that none hides another."""
+    groups: list[list[Point]] = []
+    for point in sorted(points, key=lambda point: point.x):
+        if groups and point.x <= groups[-1][0].x * SAME_PLACE:
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    return [
+        replace(point, x=point.x * STEP_ASIDE ** (position - (len(group) - 1) / 2))
+        for group in groups
+        for position, point in enumerate(group)
+    ]
 
 
 WARM = "#7fb2d1"
@@ -165,6 +184,11 @@ def _draw(
             [point.x for point in own], centres, bars.T, color=own[0].colour, marker=own[0].marker, markersize=5,
             linestyle="-" if joined and len(own) > 1 else "", linewidth=1.2, elinewidth=1.2, capsize=2, label=label,
         )  # fmt: skip
+        for point, centre in zip(own, centres, strict=True):
+            if point.note and not joined:
+                axes.annotate(
+                    point.note, (point.x, centre), (3, 4), textcoords="offset points", color=MUTED, fontsize=7
+                )
 
 
 def _bar(values: np.ndarray, centre: float, middle: Callable[[np.ndarray], np.floating]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from qdeq_qiskit import __version__, recipes
 from qdeq_qiskit.files import CannotWriteError
 from qdeq_qiskit.reproduction import work
 from qdeq_qiskit.reproduction.directory import ORIGIN, ReproductionDirectory
-from qdeq_qiskit.reproduction.plan import Plan, check, make_plan, with_runs_there
+from qdeq_qiskit.reproduction.plan import Plan, check, make_plan, with_runs_there, with_tables_there
 from qdeq_qiskit.reproduction.recipe import KIND
 from qdeq_qiskit.reproduction.rows import Row
 from qdeq_qiskit.reproduction.table import Line, lines_of, task_key
@@ -40,9 +40,9 @@ class Reproduced:
     Attributes:
         command: that asked for it, wherever its folder is.
         directory: its folder.
-        plan: what was asked for.
+        plan: what was asked for, and the tables that were there before.
         lines: its rows, each with the runs that are finished.
-        failed: (title, reason) of the runs and circuits that failed.
+        failed: (title, reason) of the runs and circuits that were asked for and failed.
     """
 
     command: str
@@ -94,6 +94,7 @@ def reproduce(
     directory = ReproductionDirectory(folder.expanduser().resolve())
     directory.check_usable(plan.name, quick=quick)
     plan = with_runs_there(plan, directory)
+    shown = with_tables_there(plan, path, directory)
     check(plan, directory, data)
     asked = ["qdeq", "reproduce", str(name_or_path), *(word for name in tables for word in ("--table", name))]
     asked += ["--seeds", str(seeds)] if seeds is not None else []
@@ -102,11 +103,10 @@ def reproduce(
     with _made(directory), directory.books.claimed(), _telling_how_to_continue(shlex.join(again)):
         directory.begin(plan.recipe, _origin(plan, directory, data))
         directory.tidy()
-        written = Tables(plan, directory)
+        written = Tables(shown, directory)
         with written.at_the_end():
             _compute(plan, directory, data, training, workers, scheduler, console, written)
-    lines = lines_of(plan, directory)
-    return Reproduced(shlex.join(asked), directory, plan, lines, _failed(plan, lines, directory))
+    return Reproduced(shlex.join(asked), directory, shown, lines_of(shown, directory), _failed(plan, directory))
 
 
 def _compute(
@@ -183,9 +183,9 @@ def _news(row: Row, seed: int, directory: ReproductionDirectory, seconds: float)
     return f"{row.name}, seed {seed}: {accuracy:.1%} of the test images, in {seconds:,.0f} s"
 
 
-def _failed(plan: Plan, lines: list[Line], directory: ReproductionDirectory) -> list[tuple[str, str]]:
+def _failed(plan: Plan, directory: ReproductionDirectory) -> list[tuple[str, str]]:
     """What failed and was not done since."""
-    found = [failure for line in lines for failure in line.failures]
+    found = [failure for line in lines_of(plan, directory) for failure in line.failures]
     for key, row in _circuits(plan).items():
         error = directory.books.failure(f"circuit-{key}")
         if error is not None:

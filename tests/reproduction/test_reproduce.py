@@ -78,10 +78,26 @@ def test_more_tables_and_seeds_are_taken_on_and_finished_runs_stay_in_the_tables
     assert trained(out) == ["coherent-seed0", "tiny-seed0", "direct-seed0"]
     done = reproduce(file, tables=["second"], seeds=2, out=out)
     assert trained(out)[3:] == ["coherent-seed1"]
-    assert [line.planned.row.name for line in done.lines] == ["coherent"]
+    assert [line.planned.row.name for line in done.lines] == ["tiny", "direct", "coherent"], "all that is there"
+    assert list(pd.read_csv(out / "table.csv")["seeds"]) == [1, 1, 2]
+    assert "## The first table" in (out / "table.md").read_text()
     fewer = reproduce(file, tables=["second"], seeds=1, out=out)
-    assert [run["seed"] for run in fewer.lines[0].runs] == [0, 1], "what is there is not hidden"
+    assert [run["seed"] for run in fewer.lines[-1].runs] == [0, 1], "what is there is not hidden"
     assert len(trained(out)) == 4
+
+
+def test_failures_of_tables_that_are_not_asked_for_stand_in_their_tables_alone(mine: Path) -> None:
+    (mine / "measured" / "tiny-seed1.json").unlink()
+    ReproductionDirectory(mine).books.record_failure("run-tiny-seed1", "it broke", "")
+    done = reproduce(mine.parent / "small.yaml", tables=["second"], out=mine)
+    assert done.failed == []
+    assert "- tiny, seed 1, failed: it broke" in (mine / "table.md").read_text()
+
+
+def test_a_recipe_that_was_changed_since_is_not_shown_with_the_runs_of_before(mine: Path) -> None:
+    (mine.parent / "tiny.yaml").write_text(TINY.replace("learning_rate: 0.05", "learning_rate: 0.06"))
+    with pytest.raises(RunError, match=r"tiny-seed0 was trained with optimisation\.learning_rate = 0\.05, but the row"):
+        reproduce(mine.parent / "small.yaml", tables=["second"], out=mine)
 
 
 def test_runs_of_qdeq_fit_are_taken_as_they_are(file: Path) -> None:

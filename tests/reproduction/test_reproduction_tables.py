@@ -189,3 +189,29 @@ def test_a_page_is_written_from_the_folder_and_again_to_the_same(finished: Path,
     assert pictures == ["accuracy-evaluations.png", "accuracy-layers.png", "residual.png"]
     assert all(f"](images/results/{name})" in page for name in pictures)
     assert sum(path.stat().st_size for path in (tmp_path / "images" / "results").iterdir()) < 400_000
+
+
+def test_rows_that_cost_and_reach_the_same_are_both_to_be_seen(hand: Hand) -> None:
+    from matplotlib.figure import Figure
+
+    from qdeq_qiskit.reproduction.plots import _by_evaluations, _by_layers
+
+    for name in ("tiny", "direct"):
+        hand.run(name, 0, 0.9, 1e-6, evaluations=2.0)
+    hand.run("coherent", 0, 0.9, None, evaluations=1.0)
+    lines = lines_of(hand.plan, hand.directory)
+    for draw, factor in ((_by_evaluations, 1.04), (_by_layers, None)):
+        axes = Figure().add_subplot()
+        draw(axes, lines)
+        drawn = {
+            label: [round(float(x), 6) for x in handle.lines[0].get_xdata()]
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+            if "amplitude" in label
+        }
+        places = sorted(drawn[label][0] for label in ("implicit, amplitude", "direct, amplitude"))
+        assert places[1] > places[0] * 1.03
+        if factor is not None:
+            # Both cost two evaluations, and stand to either side of 2.
+            assert places == pytest.approx([2 / factor**0.5, 2 * factor**0.5], rel=1e-6)
+            assert drawn["coherent, amplitude"] == [1.0]
+            assert [text.get_text() for text in axes.texts] == ["L = 2"]

@@ -99,6 +99,8 @@ class _Columns(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, None]:
         (angles,) = ctx.saved_tensors
+        if not ctx.engine.program.num_slots:
+            return torch.zeros_like(angles), None
         if not torch.is_grad_enabled():
             return ctx.engine.pullback(angles, ctx.kept, cotangents[0]), None
         columns = ctx.engine.reference_columns(angles)

@@ -109,13 +109,13 @@ class TorchEngine(Engine):
         current = self._layout.enter_first(states)
         for index, factor in enumerate(factors.unbind()):
             current = self._layout.advance(index, factor @ current)
-        return current.view_as(states)
+        return current.reshape(states.shape)
 
     def apply_adjoint(self, factors: Tensor, states: Tensor) -> Tensor:
         current = states
         for index in range(len(factors) - 1, -1, -1):
             current = factors[index].mH @ self._layout.retreat(index, current)
-        return self._layout.leave_first(current).view_as(states)
+        return self._layout.leave_first(current).reshape(states.shape)
 
     def _build_constants(self, blocks: list[Block], size: int) -> None:
         """Tables of all blocks' layers, padded with identities so that every block has as many."""
@@ -204,6 +204,8 @@ class _Factors(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
         angles, prefixes = ctx.saved_tensors
+        if not ctx.engine.program.num_slots:
+            return torch.zeros_like(angles), None
         if torch.is_grad_enabled():
             matrices = ctx.engine._block_products(angles)[1]
             (gradient,) = torch.autograd.grad(matrices, angles, cotangents[0], create_graph=True)
