@@ -47,8 +47,8 @@ def odd_wires():
     x = ParameterVector("x", 9)
     encoder = QuantumCircuit(6)
     encoder.h(0)  # still
-    encoder.rz(x[0], 1)  # still: about its own axis, and then turned over
-    encoder.x(1)
+    encoder.x(1)  # still: turned over, and about its own axis
+    encoder.rz(x[0], 1)
     encoder.h(2)  # a great circle, seen through fixed gates
     encoder.s(2)
     encoder.rx(x[1], 2)
