@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
@@ -15,9 +16,11 @@ from pathlib import Path
 import pytest
 from killed_runs import KILLED, RECIPE, in_child, numbers_of, small_recipe
 
+from qdeq_qiskit.files import CannotWriteError
 from qdeq_qiskit.training import RunDirectory, TrainingError
 from qdeq_qiskit.training.checkpoints import KeepCheckpoints
 from qdeq_qiskit.training.fit import fit, resume
+from qdeq_qiskit.training.interruption import StopBetweenBatches
 from qdeq_qiskit.training.processes import companions
 
 pytestmark = [
@@ -77,9 +80,21 @@ def check_nothing_is_left(here: Path) -> None:
     wait_for(lambda: not list(here.glob("qdeq-*")))
 
 
-def test_ctrl_c_ends_the_command_and_all_its_processes_and_the_run_goes_on_to_the_same_bits(
-    tmp_path: Path, here: Path
-) -> None:
+def test_ctrl_c_ends_the_command_and_all_its_processes(tmp_path: Path, here: Path) -> None:
+    check_ctrl_c(tmp_path, here)
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_the_run_goes_on_to_the_same_bits(tmp_path: Path, here: Path) -> None:
+    check_ctrl_c(tmp_path, here)
+    out = tmp_path / "run"
+    recipe = small_recipe(tmp_path, TWO, f"optimisation.epochs={len(RunDirectory(out).epochs()) + 1}")
+    assert numbers_of(resume(out, recipe=recipe)) == numbers_of(fit(recipe, out=tmp_path / "whole"))
+    check_nothing_is_left(here)
+
+
+def check_ctrl_c(tmp_path: Path, here: Path) -> None:
+    """That a command that trains in two processes ends with both of them after Ctrl-C; its run is in `run`."""
     small_recipe(tmp_path)
     out, changes = tmp_path / "run", ["--set", TWO, "--set", "optimisation.epochs=10000"]
     command = subprocess.Popen(
@@ -92,6 +107,7 @@ def test_ctrl_c_ends_the_command_and_all_its_processes_and_the_run_goes_on_to_th
     try:
         wait_for((out / "checkpoints" / "last.ckpt").exists)
         assert len(others(here)) == 1
+        assert not list(here.glob("qdeq-*/assignment")), "as large as the training set, and read by all"
         os.killpg(command.pid, signal.SIGINT)  # what a terminal does
         _, said = command.communicate(timeout=SECONDS)
     finally:
@@ -99,9 +115,6 @@ def test_ctrl_c_ends_the_command_and_all_its_processes_and_the_run_goes_on_to_th
     lines = [line for line in said.splitlines() if not line.startswith("warning:")]
     assert lines == [f"qdeq: interrupted; `qdeq fit --resume {out}` continues the run"]
     assert command.returncode == 130
-    check_nothing_is_left(here)
-    recipe = small_recipe(tmp_path, TWO, f"optimisation.epochs={len(RunDirectory(out).epochs()) + 1}")
-    assert numbers_of(resume(out, recipe=recipe)) == numbers_of(fit(recipe, out=tmp_path / "whole"))
     check_nothing_is_left(here)
 
 
@@ -121,6 +134,39 @@ def test_a_process_that_is_killed_is_told_in_one_sentence_and_nothing_hangs(
     assert time.monotonic() - started < SECONDS
     assert len(RunDirectory(out).epochs()) == 1
     check_nothing_is_left(here)
+
+
+def test_whoever_ends_all_processes_as_they_begin_is_told_of_an_interrupt_and_of_no_loss(tmp_path: Path) -> None:
+    stop, beginning = StopBetweenBatches(), companions._Companions(tmp_path)
+    beginning._processes[1] = subprocess.Popen(["false"])
+    beginning._processes[1].wait()
+    (tmp_path / "complaints-1").touch()
+
+    def interrupted() -> None:
+        with stop.listening():
+            os.kill(os.getpid(), signal.SIGINT)
+            beginning.wait_until_ready(stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file_that_the_others_were_to_read(
+    tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(CannotWriteError, match=r"assignment: cannot be written: No space left on device"),
+        companions._started(Unfinished(), here),  # type: ignore[arg-type]
+    ):
+        pytest.fail("it began")
+
+
+class Unfinished:
+    """What is to be written."""
 
 
 def fit_in_two(folder: Path, temporary: Path) -> None:
@@ -182,7 +228,8 @@ class FailsToBeRead:
 def test_what_goes_wrong_in_another_process_is_one_sentence(
     tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(companions.pickle, "dump", lambda _, file: file.write(pickle.dumps(FailsToBeRead())))
+    unreadable = pickle.dumps(FailsToBeRead())
+    monkeypatch.setattr(companions.pickle, "dumps", lambda _: unreadable)
     with pytest.raises(TrainingError) as failure:
         fit(small_recipe(tmp_path, TWO), out=tmp_path / "run")
     assert str(failure.value) == (

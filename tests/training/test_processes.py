@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,15 @@ from command_line import error_line, qdeq
 from safetensors.numpy import load_file
 from tiny_recipe import TINY
 
+from qdeq_qiskit.models import ClassifierRecipe
 from qdeq_qiskit.training import OptimisationRecipe, RunDirectory, SetupError, TrainingRecipe, train
 from qdeq_qiskit.training import preparation as preparation_module
 from qdeq_qiskit.training.batches import Batches
 from qdeq_qiskit.training.fit import fit
 from qdeq_qiskit.training.preparation import check_processes
+from qdeq_qiskit.training.processes.assignment import Assignment
 from qdeq_qiskit.training.processes.share import Share, SharedBatches
+from qdeq_qiskit.training.processes.wakeup import signals_received
 
 CHANGES = ["optimisation.epochs=2", "model.dropout=0", "data.limit=41"]  # the last batches have 9 of 16 samples
 DOUBLE = "backend.precision=double"
@@ -36,7 +42,7 @@ def check_equal(one: RunDirectory, several: RunDirectory, *, within: float) -> N
         assert set(row) == set(other)
         for name in set(row) - MEASURED:
             relative = 0 if name in RESIDUALS else within
-            assert other[name] == pytest.approx(row[name], rel=relative, abs=within), name
+            assert other[name] == pytest.approx(row[name], rel=relative, abs=within, nan_ok=True), name
     test, numbers = load_file(one.test), load_file(several.test)
     np.testing.assert_allclose(numbers["probabilities"], test["probabilities"], rtol=0, atol=within)
     result, outcome = one.result(), several.result()
@@ -155,6 +161,23 @@ def test_fewer_gpus_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch, 
     check_processes(2, torch.device("cuda"), samples=100)
 
 
+@pytest.mark.parametrize(("visible", "seen"), [("3, 5", ["3", "5"]), (None, ["0", "1"])])
+def test_each_process_sees_one_gpu_of_those_that_the_first_sees(
+    monkeypatch: pytest.MonkeyPatch, tiny_file: Path, visible: str | None, seen: list[str]
+) -> None:
+    recipe = TrainingRecipe.load(tiny_file)
+    nothing = torch.zeros(2, 1), torch.zeros(2)
+    classifier = ClassifierRecipe(class_names=("no", "yes"), circuit=recipe.circuit, backend=recipe.backend)
+    assignment = Assignment(classifier, recipe.optimisation, 0, nothing, None, 0, None, torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [assignment.environment(rank)["CUDA_VISIBLE_DEVICES"] for rank in range(2)] == seen
+    here = replace(assignment, device=torch.device("cpu"))
+    assert here.environment(1).get("CUDA_VISIBLE_DEVICES") == visible
+
+
 def test_training_in_memory_says_that_it_is_one_process() -> None:
     model = torch.nn.Linear(2, 2)
     model.features = lambda inputs: inputs  # type: ignore[assignment]
@@ -181,6 +204,22 @@ def test_a_run_may_go_on_with_another_number_of_processes_and_says_what_that_mea
     recorded, given = (TrainingRecipe.load(tiny_file, [f"optimisation.processes={number}"]) for number in (2, 1))
     with pytest.warns(UserWarning, match=r"goes on with optimisation\.processes = 1, which was 2: its numbers are not"):
         check_same(recorded, given, tmp_path)
+
+
+def test_signals_are_heard_of_and_an_event_loop_that_listens_for_them_goes_on_hearing() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    handler, before = signal.signal(signal.SIGUSR1, lambda *_: None), signal.set_wakeup_fd(writer)
+    try:
+        with signals_received() as received:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert received == [signal.SIGUSR1]
+        assert signal.set_wakeup_fd(before) == writer
+        os.close(writer)
+        assert os.read(reader, 8) == bytes([signal.SIGUSR1])
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+        os.close(reader)
 
 
 def test_the_recipe_without_the_key_is_one_process() -> None:

@@ -91,7 +91,7 @@ class Assignment:
         environment = {**os.environ, "PYTHONPATH": path}
         if self.device.type == "cuda":
             visible = os.environ.get(_GPUS) or ",".join(map(str, range(torch.cuda.device_count())))
-            environment[_GPUS] = visible.split(",")[rank]
+            environment[_GPUS] = visible.split(",")[rank].strip()
         return environment
 
 

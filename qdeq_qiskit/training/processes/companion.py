@@ -42,7 +42,7 @@ def main() -> None:
     except BaseException as error:
         traceback.print_exc()
         print(_sentence(error), file=sys.stderr, flush=True)
-        if _is_of_others(error) or not (folder / ASSIGNMENT).exists():
+        if _is_of_others(error) or not folder.exists():
             watcher.join(SECONDS_TO_TIDY)  # where it was the first process that was lost
             os._exit(LOST_CONTACT)
         os._exit(1)

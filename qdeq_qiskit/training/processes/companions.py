@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
+from qdeq_qiskit.files import write_atomically
 from qdeq_qiskit.training.errors import LostProcessError, TrainingError
 from qdeq_qiskit.training.interruption import SECONDS_FOR_A_BATCH, StopBetweenBatches, Stopped
 from qdeq_qiskit.training.processes.assignment import ASSIGNMENT, LOST_CONTACT, STORE, Assignment, complaints, ready
@@ -56,8 +58,7 @@ def accompanied(assignment: Assignment, stop: StopBetweenBatches) -> Iterator[Sh
 
 @contextlib.contextmanager
 def _started(assignment: Assignment, folder: Path) -> Iterator[_Companions]:
-    with (folder / ASSIGNMENT).open("wb") as file:
-        pickle.dump(assignment, file)
+    write_atomically(folder / ASSIGNMENT, pickle.dumps(assignment))
     companions = _Companions(folder)
     try:
         for rank in range(1, assignment.processes):
@@ -97,11 +98,12 @@ class _Companions:
         """Wait until all have read what they need and built the model."""
         waiting = set(self._processes)
         while waiting:
-            self._check()
-            if stop.asked:
+            if stop.asked:  # first, since who asked may have ended the others, too
                 raise Stopped
+            self._check()
             waiting = {rank for rank in waiting if not ready(self._folder, rank).exists()}
             time.sleep(_POLL)
+        (self._folder / ASSIGNMENT).unlink()  # as large as the training set
 
     @contextlib.contextmanager
     def watched(self, stop: StopBetweenBatches) -> Iterator[None]:
@@ -195,4 +197,5 @@ class _Companions:
         if not self._over.wait(SECONDS_TO_NOTICE) and not hasattr(sys, "ps1"):
             reason = self._fallen or "another process does not answer"
             os.write(2, f"\nqdeq: {reason}, and this one waits for it; what was written is whole\n".encode())
+            shutil.rmtree(self._folder, ignore_errors=True)
             os._exit(1)

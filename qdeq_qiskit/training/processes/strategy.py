@@ -29,7 +29,8 @@ class StartedAlready(DDPStrategy):
 
     Lightning's own launchers run the user's program once more for each process, or fork this one. The first does not
     work in a notebook and repeats whatever the program does besides; the second does not work once a GPU or a thread is
-    in use.
+    in use. Of processes that an environment says are there already, the first launcher starts none, but it refuses
+    notebooks all the same, and sets torch's threads and OMP_NUM_THREADS. Hence the one hook that is overridden.
     """
 
     def __init__(self, share: Share) -> None:

@@ -23,7 +23,7 @@ def signals_received() -> Iterator[list[int]]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    listener = threading.Thread(target=_listen, args=(reader, received), daemon=True)
+    listener = threading.Thread(target=_listen, args=(reader, received, before), daemon=True)
     listener.start()
     try:
         yield received
@@ -34,6 +34,9 @@ def signals_received() -> Iterator[list[int]]:
         os.close(reader)
 
 
-def _listen(reader: int, received: list[int]) -> None:
+def _listen(reader: int, received: list[int], before: int) -> None:
     while numbers := os.read(reader, 64):
         received.extend(numbers)
+        if before >= 0:  # whoever listened before, as an event loop does, goes on hearing
+            with contextlib.suppress(OSError):
+                os.write(before, numbers)
