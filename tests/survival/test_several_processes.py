@@ -80,21 +80,10 @@ def check_nothing_is_left(here: Path) -> None:
     wait_for(lambda: not list(here.glob("qdeq-*")))
 
 
-def test_ctrl_c_ends_the_command_and_all_its_processes(tmp_path: Path, here: Path) -> None:
-    check_ctrl_c(tmp_path, here)
-
-
 @pytest.mark.slow
-def test_after_ctrl_c_the_run_goes_on_to_the_same_bits(tmp_path: Path, here: Path) -> None:
-    check_ctrl_c(tmp_path, here)
-    out = tmp_path / "run"
-    recipe = small_recipe(tmp_path, TWO, f"optimisation.epochs={len(RunDirectory(out).epochs()) + 1}")
-    assert numbers_of(resume(out, recipe=recipe)) == numbers_of(fit(recipe, out=tmp_path / "whole"))
-    check_nothing_is_left(here)
-
-
-def check_ctrl_c(tmp_path: Path, here: Path) -> None:
-    """That a command that trains in two processes ends with both of them after Ctrl-C; its run is in `run`."""
+def test_ctrl_c_ends_the_command_and_all_its_processes_and_the_run_goes_on_to_the_same_bits(
+    tmp_path: Path, here: Path
+) -> None:
     small_recipe(tmp_path)
     out, changes = tmp_path / "run", ["--set", TWO, "--set", "optimisation.epochs=10000"]
     command = subprocess.Popen(
@@ -115,6 +104,9 @@ def check_ctrl_c(tmp_path: Path, here: Path) -> None:
     lines = [line for line in said.splitlines() if not line.startswith("warning:")]
     assert lines == [f"qdeq: interrupted; `qdeq fit --resume {out}` continues the run"]
     assert command.returncode == 130
+    check_nothing_is_left(here)
+    recipe = small_recipe(tmp_path, TWO, f"optimisation.epochs={len(RunDirectory(out).epochs()) + 1}")
+    assert numbers_of(resume(out, recipe=recipe)) == numbers_of(fit(recipe, out=tmp_path / "whole"))
     check_nothing_is_left(here)
 
 
