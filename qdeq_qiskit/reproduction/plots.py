@@ -86,10 +86,13 @@ def _by_layers(axes: Axes, lines: Sequence[Line]) -> None:
     points = list(_points(lines, "accuracy", _layer_place))
     _draw(axes, _set_apart(points), joined=True)
     _control(axes, lines)
-    ticks = sorted({point.x for point in points if point.x < EQUILIBRIUM_X})
+    places = sorted({point.x for point in points})
+    ticks = {place: f"{place:.0f}" for place in places if place < EQUILIBRIUM_X}
+    equilibria = [place for place in places if place >= EQUILIBRIUM_X]
+    if equilibria:
+        ticks[float(np.sqrt(equilibria[0] * equilibria[-1]))] = "equilibria"
     axes.set_xscale("log")
-    labels = [f"{tick:.0f}" for tick in ticks]
-    axes.set_xticks([*ticks, EQUILIBRIUM_X * 1.3], [*labels, "equilibria"])
+    axes.set_xticks([*ticks], [*ticks.values()])
     axes.minorticks_off()
     axes.set_xlabel("layers")
     axes.set_ylabel("test accuracy")

@@ -96,15 +96,12 @@ class ReproductionRecipe(BaseModel):
         _check_once("published", [each.name for each in self.published])
         for table in self.tables:
             _check_once(f"rows of {table.name}", table.row_names)
-        known = {row for table in self.tables for row in table.row_names}
+        known = list(dict.fromkeys(row for table in self.tables for row in table.row_names))
         for each in self.published:
             for row in each.rows:
                 if row not in known:
-                    close = recipes.nearest(row, known)
-                    raise ValueError(
-                        f"published: {each.name}: {row!r} is no row of a table"
-                        + (f"; did you mean {close!r}?" if close else "")
-                    )
+                    listed = recipes.choices(row, known, "there are")
+                    raise ValueError(f"published: {each.name}: {row!r} is no row of a table; {listed}")
         return self
 
     @classmethod
