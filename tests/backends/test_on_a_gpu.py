@@ -32,7 +32,10 @@ BACKENDS = [
 
 
 @pytest.mark.parametrize("settings", BACKENDS)
-@pytest.mark.parametrize("name", ["mnist4", "mnist4-angle", pytest.param("mnist10", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    ["mnist4", pytest.param("mnist4-angle", marks=pytest.mark.slow), pytest.param("mnist10", marks=pytest.mark.slow)],
+)
 def test_losses_on_a_gpu_are_those_of_the_cpu(name: str, settings: tuple[str, ...]) -> None:
     recipe = TrainingRecipe.load(name, ["backend=exact", *EXACTLY])
     batches = feature_batches(recipe, count=5)

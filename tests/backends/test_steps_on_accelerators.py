@@ -31,7 +31,7 @@ RECIPES = [
     "mnist4-direct5",
     pytest.param("mnist4-coherent2", marks=pytest.mark.slow),
     "mnist4-angle",
-    "mnist10",
+    pytest.param("mnist10", marks=pytest.mark.slow),
     pytest.param("mnist10-direct5", marks=pytest.mark.slow),
     pytest.param("mnist10-angle", marks=pytest.mark.slow),
 ]
