@@ -357,6 +357,14 @@ def test_lists_and_null_replace_what_is_extended(tmp_path: Path) -> None:
     assert recipes.load("training", path, Lists) == Lists(numbers=[1, 2, 3], more=None)
 
 
+def test_a_file_of_a_shipped_ones_name_may_extend_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "depolarizing.yaml").write_text("extends: depolarizing\nscale: 2")
+    shipped = recipes.load("noise", "depolarizing", dict[str, Any])
+    mine = recipes.load("noise", "depolarizing.yaml", dict[str, Any])
+    assert (mine["sources"], mine["scale"]) == (shipped["sources"], 2)
+
+
 def test_a_recipe_may_extend_a_shipped_one_by_its_name_and_any_kind_may(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("extends: depolarizing\nscale: 2")
@@ -411,12 +419,21 @@ def test_an_error_names_the_file_that_the_wrong_value_stands_in(family: Path) ->
         ("extend: digits", r"toy\.yaml: extend: unknown key 'extend' \(value 'digits'\); did you mean 'extends'\?"),
         ("extends: broken.yaml", r"toy\.yaml: extends: .*broken\.yaml: is not valid YAML"),
         ("extends: far.yaml", r"far\.yaml: extends: 'toy\.yaml' is made from this recipe itself"),
+        (
+            "size: 1\ncolour: {kind: red, brightness: 1, extends: digits}",
+            r"toy\.yaml: colour\.extends: unknown key .* in a file of its own: write it at the top there",
+        ),
+        (
+            "extends: machine.yaml",
+            r"toy\.yaml: extends: .*machine\.yaml: this looks like a backend recipe, not a training",
+        ),
     ],
 )
 def test_an_extended_recipe_that_cannot_be_is_refused_with_file_and_key(toy: Any, text: str, reason: str) -> None:
     path = toy(text)
     (path.parent / "broken.yaml").write_text("a: [")
     (path.parent / "far.yaml").write_text("extends: toy.yaml")
+    (path.parent / "machine.yaml").write_text("kind: exact")
     assert re.search(reason, refusal(path))
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from ._errors import RecipeError
 from ._exactness import converted
+from ._extends import EXTENDS
 from ._files import find, singular
 from ._model import Model
 from ._overrides import as_typed
@@ -54,7 +55,8 @@ def load(
         if other not in (None, kind):
             instead = f"this looks like a {singular(str(other))} recipe, not a {singular(kind)} recipe"
             # Its keys, each of them unknown here, explain nothing.
-            raise RecipeError(f"{path}: {instead}" if "unknown key" in str(error) else f"{error}; {instead}") from None
+            where = _where(path, tree, str(other))
+            raise RecipeError(f"{where}: {instead}" if "unknown key" in str(error) else f"{error}; {instead}") from None
         if "--set " in str(error):  # an override is named already
             raise
         blamed = _to_blame(kind, path, changes, references or {}, model)
@@ -119,6 +121,12 @@ def _look(data: Any) -> str | None:
         if telling <= keys:
             return kind
     return None
+
+
+def _where(path: Path, tree: Tree, kind: str) -> str:
+    """The file that looks like another kind, if it is not the recipe itself but one that it extends."""
+    file = tree.origin((min(_TELLING[kind]),))[0]
+    return str(path) if file == str(path) else f"{path}: {EXTENDS}: {file}"
 
 
 _TELLING = {

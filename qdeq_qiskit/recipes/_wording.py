@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ._extends import EXTENDS
 from ._schema import Node, Place, walk
 from ._tree import Tree
 from ._words import SECRET, choices, nearest, shown
@@ -115,6 +116,9 @@ def _remedy(error: Any, place: Place) -> str:
     described = place.fields.get(place.name, {}).get("description")
     if kind == "extra_forbidden":
         given = "" if any(map(SECRET.search, place.keys)) else f" (value {shown(value)})"
+        if place.name == EXTENDS:
+            own = "a recipe extends another one in a file of its own: write it at the top there"
+            return f"{_UNKNOWN} {shown(place.name)}{given}; {own}"
         return f"{_UNKNOWN} {shown(place.name)}{given}; {choices(place.name, place.fields, 'the keys here are')}"
     if kind == "missing":
         example = (place.node.get("examples") or [None])[0]
@@ -205,7 +209,9 @@ def _example(value: Any, node: Node) -> str:
     types = {"string": str, "integer": int, "number": int | float}
     first = fields.get(names[0], {})
     fits = not isinstance(value, bool) and isinstance(value, types.get(first.get("type"), ())) and len(str(value)) < 20
-    given = shown(value) if fits and not isinstance(value, str) else value if fits else first.get("default") or "..."
+    default = first.get("default")
+    usual = "..." if default is None or isinstance(default, dict | list) else default
+    given = shown(value) if fits and not isinstance(value, str) else value if fits else usual
     return f", such as {{{names[0]}: {given}}}"
 
 
