@@ -118,7 +118,7 @@ def check_quick(out: Path, tables: dict[str, int]) -> None:
 
 
 def test_the_papers_first_table_is_there_quickly(tmp_path: Path) -> None:
-    result = qdeq("reproduce", "paper", "--quick", "--table", "mnist4", "--out", tmp_path / "out", "--workers", 2)
+    result = qdeq("reproduce", "paper", "--quick", "--table", "mnist4", "--out", tmp_path / "out", "--workers", 1)
     assert result.exit_code == 0, result.output
     check_quick(tmp_path / "out", {"mnist4": 15})
 
