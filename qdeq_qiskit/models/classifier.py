@@ -131,8 +131,10 @@ class QDEQClassifier(EquilibriumModel):
         if features.shape[1] != self.circuit.num_features:
             height, width = images.shape[1:]
             hint = self.options.features.hint(height, width, self.circuit.num_features)
+            side = self.options.features.resize
+            resized = "" if side is None else f", resized to {side}×{side},"
             raise ValueError(
-                f"images of {height}×{width} pixels give {features.shape[1]} features, but the circuit takes "
+                f"images of {height}×{width} pixels{resized} give {features.shape[1]} features, but the circuit takes "
                 f"{self.circuit.num_features}; change model.features.pool{hint} or the circuit"
             )
         if not torch.isfinite(features).all():
