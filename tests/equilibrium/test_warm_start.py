@@ -11,7 +11,7 @@ import torch
 from gradient_maps import model
 from torch import Tensor
 
-from qdeq_qiskit.equilibrium import Anderson, Equilibrium, Newton, WarmStart
+from qdeq_qiskit.equilibrium import Anderson, Equilibrium, KrasnoselskiiMann, Newton, WarmStart
 
 
 def features(samples: int) -> Tensor:
@@ -50,11 +50,13 @@ def test_after_a_small_step_of_the_weights_fewer_evaluations_lead_to_the_same_fi
 
 @torch.no_grad()
 def test_samples_that_are_not_known_start_at_w0() -> None:
-    x, equilibrium = features(6), warm()
+    # Damped steps do not magnify rounding, which depends on how many samples are evaluated together; Anderson's do.
+    solver = KrasnoselskiiMann(tolerance=1e-9, max_iterations=200)
+    x, equilibrium = features(6), warm(solver=solver)
     equilibrium(x[:3], index=torch.tensor([4, 5, 6]))
     assert equilibrium.warm_start.known.nonzero().flatten().tolist() == [4, 5, 6]
     mixed = equilibrium(x, index=torch.arange(4, 10))
-    cold = model("amplitude").equilibrium(solver=Anderson(tolerance=1e-9))(x)
+    cold = model("amplitude").equilibrium(solver=solver)(x)
     assert mixed.evaluations.tolist()[:3] == [1, 1, 1]
     assert mixed.evaluations[3:].tolist() == cold.evaluations[3:].tolist()
     torch.testing.assert_close(mixed.value[3:], cold.value[3:], rtol=0, atol=1e-12)

@@ -199,7 +199,9 @@ def test_run_json_says_which_data_a_run_saw_and_other_data_do_not_continue_it(
 def test_resuming_a_finished_run_or_with_another_recipe_is_refused(run: RunDirectory, tiny: TrainingRecipe) -> None:
     with pytest.raises(RunError, match="the run is finished"):
         resume(run.path)
-    with pytest.raises(RunError, match=r"begun with seed = 11, not 3; only optimisation\.epochs may change"):
+    with pytest.raises(
+        RunError, match=r"begun with seed = 11, not 3; only optimisation\.epochs and optimisation\.processes may"
+    ):
         resume(run.path, recipe=tiny.model_copy(update={"seed": 3}))
 
 
