@@ -25,6 +25,7 @@ SUBJECTS = (
     "training_memory",
     "engines",
     "product_choice",
+    "amplitude_choice",
     "noise",
     "hardware",
     "peers",
