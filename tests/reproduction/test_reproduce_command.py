@@ -42,6 +42,7 @@ def epochs(folder: Path) -> dict[str, list[str]]:
     return {path.parent.name: path.read_text().splitlines()[1:] for path in found}
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on_where_it_was_and_trains_nothing_twice(tmp_path: Path) -> None:
     write_reproduction(tmp_path)
     (tmp_path / "tiny.yaml").write_text(LONG)

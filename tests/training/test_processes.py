@@ -186,6 +186,7 @@ def test_training_in_memory_says_that_it_is_one_process() -> None:
         train(model, data, optimisation=OptimisationRecipe(processes=2))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_program_that_uses_torch_distributed_itself_is_told_so(
     tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
